@@ -1,0 +1,79 @@
+"""What answers the asks of plans: the protocol of a world, its bindings, and the orders and replies it deals in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from autotts.core.cost import Prices, Usage
+from autotts.core.node import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a role is bound to.
+
+    `id` names everything that changes a draw: model@revision, template, step delimiter, sampler defaults, epoch.
+    `ticks` are units of virtual time a generated token (the same for all models unless speeds are known for all).
+    `max_tokens` bounds the generated tokens of a whole path.
+    """
+
+    id: str
+    model: str = ""
+    ticks: int = 1
+    prices: Prices = Prices()
+    max_tokens: int = 1 << 30
+
+
+class Meter:
+    """Counts a running draw's tokens where they arrive.
+
+    `moved`, if an engine has set it, is asked before n tokens are counted; False means that they are not wanted.
+    """
+
+    __slots__ = ("generated", "moved")
+
+    def __init__(self) -> None:
+        self.generated = 0
+        self.moved: Callable[[int], bool] | None = None
+
+    def add(self, count: int) -> None:
+        """Count tokens that have just arrived."""
+        if self.moved is None or self.moved(count):
+            self.generated += count
+
+
+class Request(Protocol):
+    """What a world sees of an order: the ask, its sample key, its binding and its prefix in tokens."""
+
+    ask: Any
+    key: Key
+    binding: Binding
+    prefix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: a `Node` or a score, the tokens it took, and the state (text, latent) that only stores see."""
+
+    value: Any
+    usage: Usage
+    seconds: float = 0.0
+    state: Any = None
+
+
+class World(Protocol):
+    """Anything that can answer: a server, an in-process model, a recorded pool, a toy."""
+
+    @property
+    def bindings(self) -> Mapping[str, Binding]:
+        """Each role's binding; two roles may share one."""
+        ...
+
+    async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
+        """Answer one order. `states` belong to the nodes of its ask; cancelling the call cancels the work.
+
+        A bad draw is a reply whose node is `failed` (a bad score is NaN); only a broken world raises.
+        """
+        ...
