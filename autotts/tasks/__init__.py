@@ -1,0 +1,1 @@
+"""What is asked: problems, readers of answers, and graders."""
