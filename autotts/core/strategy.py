@@ -66,9 +66,7 @@ class Knob:
         if not isinstance(value, str) or not value:
             raise InputError(f"{where}: {self.name} expects a name, found {value!r}")
         if isinstance(domain, Options) and value not in domain.words:
-            raise InputError(
-                f"{where}: {self.name} expects one of {', '.join(domain.words)}, found {value!r}"
-            )
+            raise InputError(f"{where}: {self.name} expects one of {', '.join(domain.words)}, found {value!r}")
         return value
 
     def _number(self, value: Any, domain: Range, where: str) -> Any:
