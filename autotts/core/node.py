@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -30,7 +30,8 @@ class Node:
     digest: bytes
     tokens: int
     failed: bool = False
-    signals: Mapping[str, float] = NO_SIGNALS
+    # A factory, since Python 3.11 takes a mapping proxy for a mutable default.
+    signals: Mapping[str, float] = field(default_factory=lambda: NO_SIGNALS)
 
 
 @dataclass(frozen=True, slots=True)
