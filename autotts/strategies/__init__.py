@@ -1,0 +1,27 @@
+"""Strategies: one algorithm in each file, pure, as plans over handles. This is the whole list."""
+
+from __future__ import annotations
+
+from autotts.core.strategy import Strategy
+from autotts.strategies.adaptive import Adaptive
+from autotts.strategies.beam import Beam
+from autotts.strategies.best_of_n import BestOfN
+from autotts.strategies.dvts import Dvts
+from autotts.strategies.first_finish import FirstFinish
+from autotts.strategies.one import One
+from autotts.strategies.vote import Vote
+from autotts.strategies.weighted_vote import WeightedVote
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "one": One,
+    "vote": Vote,
+    "weighted_vote": WeightedVote,
+    "best_of_n": BestOfN,
+    "first_finish": FirstFinish,
+    "adaptive": Adaptive,
+    "beam": Beam,
+    "dvts": Dvts,
+}
+
+# These only choose among whole, independent draws of the prompt, so a pool of draws answers all their settings.
+POOLED: frozenset[str] = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish", "adaptive"})
