@@ -1,0 +1,1 @@
+"""What answers asks: the only room with networks, accelerators or weights."""
