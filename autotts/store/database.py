@@ -1,0 +1,197 @@
+"""Opens the one database of a study: checks whose it is, brings it to the newest schema, turns faults into words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from autotts.errors import StoreError
+from autotts.store.migrations import NEWEST, migrate, version_of
+from autotts.store.schema import META
+
+TIMEOUT = 30.0  # seconds to wait for another writer
+
+_OPTUNA = {"studies", "trials", "version_info", "alembic_version"}
+_OPTUNA_PREFIXES = ("study_", "trial_")
+_WRITE = "autotts_write"
+
+
+def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
+    """Open the database of a study, or make it: samples, outcomes and Optuna's studies share it.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL, such as `sqlite:///runs/math/autotts.db`.
+    timeout
+        Seconds to wait for another writer before the database counts as locked.
+
+    Raises
+    ------
+    StoreError
+        When it is not ours, of a newer version, locked, full, not writable, or no database at all.
+    """
+    engine = _engine(url)
+    _tune(engine, timeout, own_transactions=True)
+    try:
+        with faults(engine):
+            _claim(engine, timeout)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def tune(engine: sa.Engine, timeout: float = TIMEOUT) -> None:
+    """Make another engine on the same file (Optuna's) a good neighbour: it waits for writers, and syncs as we do."""
+    _tune(engine, timeout, own_transactions=False)
+    engine.dispose()  # connections that are open already have not heard it
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Give a connection in a transaction that holds the write lock from its start; commit at the end."""
+    with faults(engine), engine.connect() as connection:
+        connection = connection.execution_options(**{_WRITE: True})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Give a connection in a transaction that only reads."""
+    with faults(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def faults(engine: sa.Engine) -> Iterator[None]:
+    """Turn the driver's errors into `StoreError`s that say what to do."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise StoreError(_explain(engine, error)) from error
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        engine = sa.create_engine(parsed)
+    except exc.ArgumentError as error:
+        raise StoreError(
+            f"storage: expected a database URL such as sqlite:///autotts.db, found {url!r} ({error})"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"storage: {_place(parsed)} needs the driver {error.name!r}, which is not installed: pip install it"
+        ) from error
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise StoreError(f"storage: expected an SQLite or PostgreSQL database, found {engine.dialect.name} in {url!r}")
+    if engine.dialect.name == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError(
+            f"storage: {url!r} is a database in memory, which nothing else can read: give a file, "
+            "such as sqlite:///autotts.db"
+        )
+    return engine
+
+
+def _tune(engine: sa.Engine, timeout: float, *, own_transactions: bool) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: Any, _: Any) -> None:
+        if own_transactions:
+            raw.isolation_level = None  # Python would begin late and leave tables out of transactions
+        raw.execute(f"PRAGMA busy_timeout={round(timeout * 1000)}")
+        raw.execute("PRAGMA synchronous=NORMAL")
+
+    if own_transactions:
+
+        @event.listens_for(engine, "begin")
+        def begun(connection: sa.Connection) -> None:
+            # A transaction that reads first and writes later fails at once when another has written in between.
+            write = connection.get_execution_options().get(_WRITE)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _claim(engine: sa.Engine, timeout: float) -> None:
+    """Check whose database it is, and bring it to the newest schema."""
+    with engine.connect() as connection:
+        version = _checked_version(engine, connection)
+    if engine.dialect.name == "sqlite":
+        _write_ahead(engine, timeout)
+    if version < NEWEST:
+        with writing(engine) as connection:
+            _checked_version(engine, connection)  # another process may have been quicker
+            migrate(connection)
+
+
+def _checked_version(engine: sa.Engine, connection: sa.Connection) -> int:
+    names = set(sa.inspect(connection).get_table_names())
+    if META.name not in names:
+        others = sorted(n for n in names if n not in _OPTUNA and not n.startswith(_OPTUNA_PREFIXES))
+        if others:
+            raise StoreError(
+                f"storage: {_place(engine.url)} is not ours: expected a study of autotts, a study of Optuna or an "
+                f"empty database, found tables {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}; "
+                "give another one with --storage or --out"
+            )
+        return 0
+    version = version_of(connection)
+    if version > NEWEST:
+        raise StoreError(
+            f"storage: {_place(engine.url)} was written by a newer autotts: its schema is version {version}, this "
+            f"program knows versions up to {NEWEST}; upgrade autotts, or give another one with --storage or --out"
+        )
+    return version
+
+
+def _write_ahead(engine: sa.Engine, timeout: float) -> None:
+    """Let readers and a writer work at once. SQLite does not wait by itself when this is set by two at once."""
+    end = time.monotonic() + timeout
+    while True:
+        raw = engine.raw_connection()
+        try:
+            if raw.cursor().execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                raw.cursor().execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except Exception as error:
+            if _code(error) not in ("SQLITE_BUSY", "SQLITE_LOCKED") or time.monotonic() > end:
+                raise exc.DBAPIError.instance("PRAGMA journal_mode=WAL", None, error, Exception) from error
+        finally:
+            raw.close()
+        time.sleep(0.01)
+
+
+def _code(error: BaseException | None) -> str:
+    """SQLite's primary result code, such as SQLITE_BUSY; empty for other drivers."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return "_".join(name.split("_")[:2])
+
+
+_WORDS = {
+    "SQLITE_BUSY": "is locked by another program; end that program, or wait, and run the command again",
+    "SQLITE_LOCKED": "is locked by another program; end that program, or wait, and run the command again",
+    "SQLITE_FULL": "is full (no space left on its disk); make room and run the same command again to go on",
+    "SQLITE_CANTOPEN": "cannot be opened; expected a file in a folder that exists and can be written",
+    "SQLITE_PERM": "cannot be written; expected a file and a folder with write permission",
+    "SQLITE_READONLY": "cannot be written; expected a file and a folder with write permission",
+    "SQLITE_NOTADB": "is not a database; give another file with --storage or --out",
+    "SQLITE_CORRUPT": "is damaged; restore it from a copy, or give another file with --storage or --out",
+}
+
+
+def _explain(engine: sa.Engine, error: exc.DBAPIError) -> str:
+    words = _WORDS.get(_code(error.orig), "cannot be used; see the message of its driver")
+    return f"storage: {_place(engine.url)} {words} ({error.orig})"
+
+
+def _place(url: sa.URL) -> str:
+    """The database for people: a file's path, or a URL without its password."""
+    return str(url.database) if url.drivername.startswith("sqlite") else url.render_as_string(hide_password=True)

@@ -1,0 +1,84 @@
+"""Numbered steps from one schema to the next, forward only. A step that was released is never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from autotts.store.schema import META, Exact, upsert
+
+
+def _first(connection: sa.Connection) -> None:
+    """Samples by key, outcomes by arm and prompt, and a table of keys and values."""
+    tables = sa.MetaData()
+    sa.Table(
+        "autotts_meta",
+        tables,
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("value", sa.Text, nullable=False),
+    )
+    sa.Table(
+        "autotts_sample",
+        tables,
+        sa.Column("key", sa.LargeBinary, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("binding", sa.Text, nullable=False),
+        sa.Column("parents", sa.LargeBinary, nullable=False),
+        sa.Column("depth", sa.Integer),
+        sa.Column("done", sa.Boolean),
+        sa.Column("answer", sa.Text),
+        sa.Column("digest", sa.LargeBinary),
+        sa.Column("tokens", sa.Integer),
+        sa.Column("failed", sa.Boolean),
+        sa.Column("signals", sa.Text),
+        sa.Column("score", sa.Double),
+        sa.Column("form", sa.Text),
+        sa.Column("text", sa.Text),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("prompt", sa.Integer, nullable=False),
+        sa.Column("cached", sa.Integer, nullable=False),
+        sa.Column("generated", sa.Integer, nullable=False),
+        sa.Column("cancelled", sa.Integer, nullable=False),
+        sa.Column("calls", sa.Integer, nullable=False),
+        sa.Column("seconds", sa.Double, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
+    )
+    sa.Table(
+        "autotts_outcome",
+        tables,
+        sa.Column("study", sa.Text, primary_key=True),
+        sa.Column("arm", sa.Text, primary_key=True),
+        sa.Column("prompt", sa.Text, primary_key=True),
+        sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("answer", sa.Text),
+        sa.Column("correct", sa.Double, nullable=False),
+        sa.Column("cost", Exact, nullable=False),
+        sa.Column("ended", sa.Text, nullable=False),
+        sa.Column("trial", sa.Integer),
+        sqlite_with_rowid=False,
+    )
+    tables.create_all(connection)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+NEWEST = len(MIGRATIONS)
+VERSION_KEY = "schema"
+
+
+def version_of(connection: sa.Connection) -> int:
+    """Version of the schema that is there: 0 where there is none."""
+    if not sa.inspect(connection).has_table(META.name):
+        return 0
+    value = connection.scalar(sa.select(META.c.value).where(META.c.key == VERSION_KEY))
+    return int(value) if value is not None else 0
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Run the steps that are missing, inside the caller's transaction."""
+    version = version_of(connection)
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    if version < NEWEST:
+        row = {"key": VERSION_KEY, "value": str(NEWEST)}
+        connection.execute(upsert(connection.dialect.name, META, ["key"]), row)
