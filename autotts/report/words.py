@@ -1,0 +1,106 @@
+"""Intervals and routes of a result as people read them, and the result itself in two to four sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotts.report.numbers import NOTHING, amount, count, level_name, percent, plain, share_text, signed
+from autotts.report.result import Baseline, Interval, Result, read
+
+
+def accuracy(found: Interval, between: str = " to ") -> str:
+    """`93.1 (90.4 to 95.3)`, in percent."""
+    if found.value is None or found.low is None or found.high is None:
+        return percent(found.value)
+    return f"{percent(found.value)} ({percent(found.low)}{between}{percent(found.high)})"
+
+
+def difference(found: Interval) -> str:
+    """`+1.3 (-0.4 to +2.2)`, in points."""
+    if found.value is None or found.low is None or found.high is None:
+        return signed(found.value)
+    return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def mixture(arms: list[tuple[str, float]]) -> str:
+    """The arms of one bin: `one(model=S)`, or `70 % one(model=S), 30 % vote(n=8, model=S)`."""
+    used = [(plain(arm), share) for arm, share in sorted(arms, key=lambda a: -a[1]) if share > 0]
+    if len(used) == 1:
+        return used[0][0]
+    return ", ".join(f"{share_text(share)} {arm}" for arm, share in used) or "nothing"
+
+
+def route_lines(result: Result) -> list[tuple[str, str, str]]:
+    """Per level of the policy: its name, its share of the prompts, the arms it gets."""
+    shares = {level.bin: level.share for level in result.levels}
+    return [
+        (level_name(bin_name), share_text(shares.get(bin_name)), mixture(arms))
+        for bin_name, arms in sorted(result.policy.route.items(), key=lambda item: level_order(item[0]))
+    ]
+
+
+def level_order(bin_name: str) -> tuple[int, str]:
+    """Sorts level 10 after level 9, and names after numbers."""
+    return (int(bin_name), "") if bin_name.isdecimal() else (10**9, bin_name)
+
+
+def uniform_baseline(result: Result) -> Baseline | None:
+    """The hull of uniform configurations: the fairest rival that treats all prompts alike."""
+    return next((b for b in result.baselines if b.kind == "hull" and b.accuracy.value is not None), None)
+
+
+def equal_accuracy(cost: float | None, ours: float | None) -> str:
+    """How much more compute a uniform mixture needs for our accuracy: `1.9 x`, or what is known about it."""
+    if cost is None or not ours:
+        return NOTHING
+    return f"{cost / ours:.2g} x" if cost / ours < 100 else f"{cost / ours:.0f} x"
+
+
+def words(result: Mapping[str, object]) -> str:
+    """Two to four sentences: what was found, whether the budget binds, whether adapting to the prompt pays."""
+    return sentences(read(result))
+
+
+def sentences(found: Result) -> str:
+    """The same from a result that is read already."""
+    out = [_found(found)]
+    rival = uniform_baseline(found)
+    if rival is not None and rival.difference.value is not None:
+        out.append(
+            f"The best mixture that treats all prompts alike gets {percent(rival.accuracy.value)} % at "
+            f"{amount(rival.cost.mean, found.unit)}; ours minus it is {difference(rival.difference)} points."
+        )
+    out.append(budget_words(found))
+    out.append(found.verdict)
+    return " ".join(_ended(plain(sentence)) for sentence in out if sentence.strip())
+
+
+def _found(found: Result) -> str:
+    if found.accuracy.value is None:
+        return "The policy was not confirmed on held-out prompts, so no accuracy is stated"
+    prompts = (
+        "held-out prompts" if found.prompts.confirm is None else f"{count(found.prompts.confirm)} held-out prompts"
+    )
+    text = f"On {prompts} the policy is right on {percent(found.accuracy.value)} %"
+    if found.accuracy.low is not None and found.accuracy.high is not None:
+        text += f" (95 % interval {percent(found.accuracy.low)} to {percent(found.accuracy.high)})"
+    if found.cost.mean is not None:
+        text += f" at a mean cost of {amount(found.cost.mean, found.unit)} a prompt"
+    if found.cost.p95 is not None:
+        text += f"; 95 % of the prompts cost at most {amount(found.cost.p95, found.unit)}"
+    return text
+
+
+def budget_words(found: Result) -> str:
+    """Whether the budget binds, in the study's own words where it has any."""
+    if found.budget.words:
+        return plain(found.budget.words)
+    if found.budget.asked is None or found.budget.binds is None:
+        return ""
+    asked = plain(found.budget.text) or amount(found.budget.asked, found.unit)
+    return f"The budget of {asked} binds" if found.budget.binds else f"The budget of {asked} binds nothing here"
+
+
+def _ended(sentence: str) -> str:
+    text = sentence.strip()
+    return text if text.endswith((".", "!", "?")) else text + "."

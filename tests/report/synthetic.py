@@ -1,0 +1,229 @@
+"""A made-up study's result in the shape of `result.json`, and variants of it that lack things."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+Json = dict[str, Any]
+LEVELS = ("1", "2", "3", "4", "5")
+SHARES = (0.35, 0.25, 0.2, 0.12, 0.08)
+# Accuracy of one draw by level, and cost of one draw, for each model.
+MODELS: dict[str, tuple[tuple[float, ...], float]] = {
+    "S": ((0.97, 0.83, 0.61, 0.34, 0.16), 9e6),
+    "M": ((0.99, 0.94, 0.82, 0.58, 0.31), 34e6),
+    "L": ((0.995, 0.97, 0.91, 0.74, 0.48), 135e6),
+}
+
+
+def interval(value: float, half: float) -> Json:
+    return {"value": value, "low": value - half, "high": min(1.0, value + half)}
+
+
+def cost(mean: float) -> Json:
+    return {"mean": mean, "low": mean * 0.94, "high": mean * 1.07, "p95": mean * 3.1}
+
+
+def _vote(p: float, n: int) -> float:
+    return min(0.998, p + (1 - p) * p * 0.9 * math.log2(n) / 6)
+
+
+def _arms(index: int) -> list[Json]:
+    out: list[Json] = []
+    for model, (p, price) in MODELS.items():
+        for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64):
+            name = f"one(model={model}, temperature=0.0)" if n == 1 else f"vote(n={n}, model={model}, temperature=0.8)"
+            out.append(_arm(name, _vote(p[index], n), price * n * (1 + 0.2 * index), free=n not in (1, 8, 32)))
+            if n in (4, 16):
+                name = f"beam(n={n}, width=4, model={model}, scorer=prm, temperature=0.8, top_p=0.95)"
+                out.append(_arm(name, _vote(p[index], n) + 0.01, price * n * 1.6 * (1 + 0.2 * index), free=False))
+    best = -1.0
+    for arm in sorted(out, key=lambda a: a["cost"]):
+        if arm["value"] > best + 0.003:
+            arm["frontier"], best = True, arm["value"]
+    return out
+
+
+def _arm(name: str, value: float, price: float, *, free: bool) -> Json:
+    value = min(0.998, value)
+    return {
+        "arm": name, "value": value, "low": value - 0.05, "high": min(1.0, value + 0.05), "cost": price,
+        "free": free, "frontier": False, "chosen": 0,
+    }  # fmt: skip
+
+
+def _mean(by_level: tuple[float, ...]) -> float:
+    return sum(s * a for s, a in zip(SHARES, by_level, strict=True))
+
+
+def _baselines() -> list[Json]:
+    rows = [
+        (f"one draw of {model}", "one", f"one(model={model}, temperature=0.0)", _mean(p), price * 1.2)
+        for model, (p, price) in MODELS.items()
+    ]
+    rows += [
+        ("majority vote, N tuned", "majority", "vote(n=12, model=M, temperature=0.8)", 0.896, 455e6),
+        ("best of N, N tuned", "best-of-n", "best(n=8, model=M, scorer=prm, temperature=0.8)", 0.903, 431e6),
+        ("adaptive consistency", "adaptive", "adaptive(n=16, model=M, stop=0.95, temperature=0.8)", 0.899, 262e6),
+        ("first to finish", "first-finish", "first(n=8, k=5, model=M, temperature=0.8)", 0.887, 401e6),
+        ("uniform mixture (hull)", "hull", "vote(n=4, model=L, temperature=0.8)", 0.912, 398e6),
+        ("random routing", "random-routing", "vote(n=8, model=S, temperature=0.8)", 0.874, 388e6),
+        ("prompt-length rule", "length-rule", "vote(n=4, model=L, temperature=0.8)", 0.916, 402e6),
+        ("true levels (oracle)", "oracle-level", "vote(n=8, model=L, temperature=0.8)", 0.931, 391e6),
+    ]
+    return [
+        {
+            "name": name, "kind": kind, "route": {"all": [[arm, 1.0]]}, "accuracy": interval(value, 0.031),
+            "cost": cost(price),
+            "difference": {"value": 0.926 - value, "low": 0.926 - value - 0.016, "high": 0.926 - value + 0.017},
+            "note": "knows each prompt's true level" if kind == "oracle-level" else None,
+            "attainable": kind != "oracle-level",
+        }
+        for name, kind, arm, value, price in rows
+    ]  # fmt: skip
+
+
+def _route(strong: str) -> Json:
+    return {
+        "1": [["one(model=S, temperature=0.0)", 1.0]],
+        "2": [["one(model=M, temperature=0.0)", 0.7], ["vote(n=4, model=M, temperature=0.8)", 0.3]],
+        "3": [["vote(n=8, model=M, temperature=0.8)", 1.0]],
+        "4": [[strong, 1.0]],
+        "5": [["beam(n=16, width=4, model=L, scorer=prm, temperature=0.8, top_p=0.95)", 1.0]],
+    }
+
+
+def _frontier() -> list[Json]:
+    strong = "vote(n=8, model=L, temperature=0.8)"
+    rows = [
+        (15e6, 0.795, 0.776, 24e6), (40e6, 0.853, 0.835, 71e6), (100e6, 0.889, 0.871, 190e6),
+        (250e6, 0.915, 0.901, 470e6), (700e6, 0.934, 0.931, None),
+    ]  # fmt: skip
+    return [
+        {
+            "budget": budget, "binds": True, "route": _route(strong), "search": {"value": ours + 0.006, "cost": budget},
+            "accuracy": interval(ours, 0.027), "cost": cost(budget * 0.98),
+            "uniform": {
+                "route": {"all": [[strong, 0.4], ["one(model=S, temperature=0.0)", 0.6]]},
+                "accuracy": interval(theirs, 0.029), "cost": cost(budget * 1.01),
+            },
+            "difference": {"value": ours - theirs, "low": ours - theirs - 0.011, "high": ours - theirs + 0.012},
+            "equal_accuracy_cost": equal,
+        }
+        for budget, ours, theirs, equal in rows
+    ]  # fmt: skip
+
+
+def _levels(route: Json) -> list[Json]:
+    out = []
+    for index, (name, share) in enumerate(zip(LEVELS, SHARES, strict=True)):
+        arms = _arms(index)
+        for arm in arms:
+            arm["chosen"] = dict(route[name]).get(arm["arm"], 0)
+        confirmed = (0.985, 0.965, 0.925, 0.83, 0.62)[index]
+        out.append(
+            {
+                "bin": name, "share": share, "prompts": {"search": 60, "confirm": 50}, "arms": arms,
+                "confirmed": {"accuracy": interval(confirmed, 0.05), "cost": cost(4e7 * 3**index)},
+            }
+        )  # fmt: skip
+    return out
+
+
+def result() -> Json:
+    """A whole result, as of a study of the embedded models under a budget that binds nothing."""
+    route = _route("vote(n=8, model=L, temperature=0.8)")
+    return {
+        "format": "autotts.result/1",
+        "study": "math",
+        "unit": "flops",
+        "stopped": {"why": "converged", "words": "no gain beyond noise in the last three rounds"},
+        "budget": {
+            "asked": 1e15, "text": "1e15flops", "binds": False,
+            "words": "1e15flops binds nothing here: the cheapest point no worse than the best costs 395 Mflops",
+        },
+        "policy": {"budget": 4e8, "route": route},
+        "accuracy": interval(0.926, 0.026),
+        "cost": {"unit": "flops", **cost(395e6), "cap": None},
+        "baselines": _baselines(),
+        "frontier": _frontier(),
+        "levels": _levels(route),
+        "difficulty": {"kind": "levels", "accuracy": 0.97, "confirm_accuracy": 0.96},
+        "spend": {
+            "unit": "flops", "total": 1.62e13, "search": 1.21e13, "confirm": 4.1e12,
+            "by_model": {"S": 1.1e12, "M": 3.9e12, "L": 1.02e13, "prm": 1.0e12},
+            "draws": 61234, "reused": 148211, "scores": 20411, "tokens": 2_812_345, "seconds": 83.4,
+            "search_budget": None,
+        },
+        "prompts": {"search": 300, "confirm": 250, "weights": "by the task's mix"},
+        "trials": {"raced": 118, "pruned": 41, "free": 164, "failed": 0},
+        "rounds": [
+            {"round": r, "area": 0.86 - 0.2 * 0.5**r, "draws": 24000 // r, "spend": 4.1e12 / r, "seconds": 21.0 / r}
+            for r in range(1, 7)
+        ],
+        "verdict": "Adapting to the prompt pays here: the policy beats the best uniform mixture at 4 of 5 budgets.",
+        "provenance": {
+            "version": "0.1.0", "seed": 0, "command": "autotts optimize --task math --budget 1e15flops",
+            "date": "2026-11-21T00:10:00Z", "recipe": "3f2a91c0", "python": "3.11.9",
+            "platform": "Linux x86_64, 2 cores",
+            "models": {"S": "S@7c1e", "M": "M@01ab", "L": "L@f00d", "prm": "prm@beef"},
+        },
+    }  # fmt: skip
+
+
+def hostile() -> Json:
+    """Names that would break a page or a terminal if they were taken as they are."""
+    out = result()
+    bad = "<script>alert('x')</script>[red]\x1b[31m" + "a-very-long-name-without-any-space" * 6
+    out["study"] = bad
+    out["provenance"]["command"] = bad
+    out["baselines"][0]["name"] = bad
+    out["baselines"][0]["note"] = "</script><img src=x onerror=alert(1)>"
+    out["policy"]["route"]["1"] = [[bad, 1.0]]
+    out["frontier"][0]["route"]["1"] = [[bad, 1.0]]
+    out["levels"][0]["arms"][0]["arm"] = bad
+    out["levels"][0]["arms"][0]["chosen"] = 1.0
+    out["levels"][1]["bin"] = bad
+    out["spend"]["by_model"][bad] = 1e12
+    return out
+
+
+def without_levels() -> Json:
+    """A task without levels and one budget, which binds."""
+    out = result()
+    arm = "vote(n=8, model=S, temperature=0.8)"
+    out["budget"] = {"asked": 1e8, "text": "1e8flops", "binds": True, "words": ""}
+    out["policy"] = {"budget": 1e8, "route": {"all": [[arm, 0.4], ["one(model=S, temperature=0.0)", 0.6]]}}
+    out["levels"] = [{**out["levels"][0], "bin": "all", "share": 1.0}]
+    out["frontier"] = out["frontier"][:1]
+    out["difficulty"] = {"kind": "none", "accuracy": None, "confirm_accuracy": None}
+    return out
+
+
+def bare() -> Json:
+    """The least that a result may be: everything null or empty."""
+    return {
+        "format": "autotts.result/1", "study": "bare", "unit": "tokens", "stopped": None, "budget": None,
+        "policy": {"budget": None, "route": {}}, "accuracy": {"value": None, "low": None, "high": None},
+        "cost": {"unit": "tokens", "mean": None, "low": None, "high": None, "p95": None, "cap": None}, "baselines": [],
+        "frontier": [], "levels": [], "difficulty": None, "spend": None, "prompts": None, "trials": None, "rounds": [],
+        "verdict": None, "provenance": None,
+    }  # fmt: skip
+
+
+def nulls() -> Json:
+    """A whole result in which every number that may be missing is."""
+    out = result()
+    nothing = {"value": None, "low": None, "high": None}
+    for row in (*out["baselines"], *out["frontier"]):
+        row["difference"] = dict(nothing)
+        row["cost"]["p95"] = None
+    out["baselines"][1]["accuracy"] = dict(nothing)
+    out["baselines"][2]["cost"] = {"mean": None, "low": None, "high": None, "p95": None}
+    out["frontier"][1]["accuracy"] = dict(nothing)
+    out["frontier"][2]["uniform"] = None
+    out["levels"][0]["confirmed"] = None
+    out["levels"][0]["arms"][3]["value"] = None
+    out["levels"][0]["arms"][4]["low"] = float("nan")
+    out["rounds"][0] = {"round": 1, "area": None, "draws": None, "spend": None, "seconds": None}
+    return out
