@@ -1,0 +1,337 @@
+"""The sections of the page, each from a result to HTML."""
+
+from __future__ import annotations
+
+from autotts.report.figures import letter
+from autotts.report.markup import Column, Html, bar, definitions, element, join, table, text
+from autotts.report.numbers import amount, count, duration, level_name, percent, plain, share_text
+from autotts.report.result import Interval, Level, Result, Round
+from autotts.report.words import accuracy, difference, equal_accuracy, level_order, sentences
+
+
+def headline(found: Result) -> Html:
+    """What was found, in words and in four figures."""
+    low, high = found.accuracy.low, found.accuracy.high
+    tiles = [
+        _tile("right answers", f"{percent(found.accuracy.value)} %", _between(percent(low), percent(high), " %", low)),
+        _tile(
+            "mean cost per prompt",
+            amount(found.cost.mean, found.unit),
+            _between(amount(found.cost.low, found.unit), amount(found.cost.high, found.unit), "", found.cost.low),
+        ),
+        _tile("p95 cost", amount(found.cost.p95, found.unit), "95 % of the prompts cost at most this"),
+        _tile("budget", plain(found.budget.text) or "none", _binds(found)),
+    ]
+    return join(
+        element("p", text("autotts report"), css="kicker"),
+        element("h1", text(f"{found.study}: what test-time compute buys")),
+        element("p", text(found.verdict), css="verdict") if found.verdict else Html(""),
+        element("div", *tiles, css="tiles"),
+        element("p", text(sentences(found.model_copy(update={"verdict": ""})))),
+        element("p", text(_ended(found)), css="soft") if _ended(found) else Html(""),
+    )
+
+
+def _tile(name: str, value: str, below: str) -> Html:
+    return element(
+        "div", element("span", text(name)), element("b", text(value)), element("span", text(below)), css="tile"
+    )
+
+
+def _between(low: str, high: str, sign: str, known: float | None) -> str:
+    return "no interval known" if known is None else f"95 % interval {low} to {high}{sign}"
+
+
+def _binds(found: Result) -> str:
+    if found.budget.binds is None:
+        return "mean per prompt"
+    return "mean per prompt; it binds" if found.budget.binds else "mean per prompt; it binds nothing here"
+
+
+def _ended(found: Result) -> str:
+    return (
+        f"The search ended: {plain(found.stopped.words or found.stopped.why)}."
+        if found.stopped.words + found.stopped.why
+        else ""
+    )
+
+
+def plane(found: Result) -> Html:
+    """The frontier figure and its key."""
+    marks = [("●", "ours", "our policy at the budgets, with 95 % intervals"), ("★", "ours", "the exported policy")]
+    if any(step.uniform.accuracy.value is not None for step in found.frontier):
+        marks.append(("□", "alike", "best mixture that treats all prompts alike (band: 95 % interval)"))
+    key = [element("li", element("i", text(sign), css=css), element("span", text(name))) for sign, css, name in marks]
+    for index, baseline in enumerate(found.baselines):
+        name = plain(baseline.name) + ("" if baseline.attainable else " (cannot be had in service)")
+        key.append(element("li", element("i", text(letter(index))), element("span", text(name))))
+    return join(
+        element("h2", text("Accuracy over cost")),
+        element(
+            "p",
+            text("Up is better, left is cheaper. All figures come from held-out prompts with fresh draws."),
+            css="soft",
+        ),
+        element("div", element("div", id="frontier"), element("ul", *key, css="key"), css="frontier"),
+    )
+
+
+def baselines(found: Result) -> Html:
+    """Our policy beside the honest baselines."""
+    columns = [
+        Column(""),
+        Column("right, % (95 % interval)", "w"),
+        Column("mean cost", "n"),
+        Column("p95 cost", "n"),
+        Column("ours minus it, points", "w"),
+    ]
+    rows = [[text("our policy"), text(accuracy(found.accuracy)), *_costs(found), Html("")]]
+    for index, b in enumerate(found.baselines):
+        name = element("span", text(f"{letter(index)}  {b.name}"))
+        notes = [plain(b.note)] if b.note else []
+        if not b.attainable:
+            notes.insert(0, "cannot be had in service")
+        about = element("div", text("; ".join(notes)), css="soft") if notes else Html("")
+        costs = [text(amount(b.cost.mean, found.unit)), text(amount(b.cost.p95, found.unit))]
+        rows.append([Html(name + about), text(accuracy(b.accuracy)), *costs, _difference(b.difference)])
+    return join(
+        element("h2", text("Beside the baselines")),
+        element("p", text(_BASELINES), css="soft"),
+        table(columns, rows, first="first"),
+    )
+
+
+_BASELINES = (
+    "Each baseline was tuned on the search prompts, as the policy was, and is compared with it on the same held-out "
+    "prompts. The last column says how many points more of them the policy gets right; where its interval holds "
+    "zero, the two cannot be told apart. Costs differ, so read it together with the cost columns."
+)
+
+
+def _costs(found: Result) -> list[Html]:
+    return [text(amount(found.cost.mean, found.unit)), text(amount(found.cost.p95, found.unit))]
+
+
+def _difference(found: Interval) -> Html:
+    css = "good" if (found.low or 0.0) > 0 else "bad" if (found.high or 0.0) < 0 else ""
+    return element("span", text(difference(found)), css=css)
+
+
+def budgets(found: Result, *, drawn: bool) -> Html:
+    """The policy under other budgets, beside the uniform mixture at the same cost."""
+    if not found.frontier:
+        return Html("")
+    columns = [
+        Column("mean budget", "w"),
+        Column("policy, %", "w"),
+        Column("uniform mixture, %", "w"),
+        Column("difference, points", "w"),
+        Column("uniform needs", "n"),
+    ]
+    rows = []
+    for step in found.frontier:
+        needs = equal_accuracy(step.equal_accuracy_cost, step.cost.mean)
+        mark = " (does not bind)" if step.binds is False else ""
+        rows.append(
+            [
+                text(amount(step.budget, found.unit) + mark),
+                text(accuracy(step.accuracy)),
+                text(accuracy(step.uniform.accuracy)),
+                _difference(step.difference),
+                text(needs),
+            ]
+        )
+    return join(
+        element("h2", text("Does adapting to the prompt pay?")),
+        element("p", text(_BUDGETS), css="soft"),
+        element("div", id="differences") if drawn else Html(""),
+        table(columns, rows),
+    )
+
+
+_BUDGETS = (
+    "The policy against the best random mixture of arms that treats all prompts alike, at the same mean budget and on "
+    "the same prompts. A filled mark: the 95 % interval leaves out zero. 'Uniform needs' is how many times the "
+    "policy's compute the mixture would take to be as often right."
+)
+
+
+def route(found: Result) -> Html:
+    """Which level gets which arm."""
+    if not found.policy.route:
+        return Html("")
+    by_bin = {level.bin: level for level in found.levels}
+    rows = []
+    for name, mixed in sorted(found.policy.route.items(), key=lambda item: level_order(item[0])):
+        level = by_bin.get(name, Level(bin=name))
+        arms = sorted((pair for pair in mixed if pair[1] > 0), key=lambda pair: -pair[1])
+        mix = [
+            element("div", Html(f"{text(share_text(share))} "), element("code", text(arm)), css="mix")
+            for arm, share in arms
+        ]
+        share = Html("") if level.share is None else Html(text(share_text(level.share)) + bar(level.share))
+        rows.append(
+            [
+                text(level_name(name)),
+                share,
+                Html("".join(mix)),
+                text(accuracy(level.confirmed.accuracy)),
+                text(amount(level.confirmed.cost.mean, found.unit)),
+            ]
+        )
+    columns = [
+        Column("predicted level", "w"),
+        Column("share of prompts"),
+        Column("arm"),
+        Column("right, %", "w"),
+        Column("mean cost", "n"),
+    ]
+    return join(
+        element("h2", text("Who gets what")),
+        element("p", text(_rule(found)), css="soft"),
+        table(columns, rows),
+    )
+
+
+def _rule(found: Result) -> str:
+    rule = "The exported policy's arms. The level is predicted from the prompt's surface, without asking a model"
+    right = [
+        f"{percent(share)} % {where}"
+        for share, where in (
+            (found.difficulty.accuracy, "out of fold on the search prompts"),
+            (found.difficulty.confirm_accuracy, "on the held-out prompts"),
+        )
+        if share is not None
+    ]
+    if found.difficulty.kind in ("none", "constant") or (not right and not found.difficulty.kind):
+        return "The exported policy's arms; levels are not told apart here, every prompt is treated alike."
+    return f"{rule}; it is right on {', '.join(right)}." if right else f"{rule}."
+
+
+def level_id(index: int) -> str:
+    """The id of a level's figure."""
+    return f"level-{index}"
+
+
+def levels(found: Result) -> Html:
+    """A small figure for each level."""
+    if not found.levels:
+        return Html("")
+    figures = []
+    for index, level in enumerate(found.levels):
+        facts = [] if level.share is None else [f"{share_text(level.share)} of the prompts"]
+        facts.append(f"{count(len(level.arms))} arms")
+        if level.prompts.search is not None:
+            facts.append(f"{count(level.prompts.search)} search prompts")
+        chosen = [element("div", element("code", text(a.arm))) for a in level.arms if a.chosen > 0]
+        figures.append(
+            element(
+                "figure",
+                element("h3", text(level_name(level.bin).capitalize())),
+                element("div", text(", ".join(facts)), css="soft"),
+                element("div", id=level_id(index)),
+                element("figcaption", *([text("chosen: ")] if chosen else []), *chosen),
+            )
+        )
+    return join(
+        element("h2", text("Arms by level")),
+        element("p", text(_LEVELS), css="soft"),
+        element("div", *figures, css="levels"),
+    )
+
+
+_LEVELS = (
+    "Every arm that was tried on the search prompts of a level: filled marks were raced, open ones computed from the "
+    "same draws; the line is their frontier, blue diamonds are in the policy. The best of many arms looks better on the "
+    "search prompts than it is; the star with its interval is what the policy reached on held-out prompts."
+)
+
+
+def spent(found: Result) -> Html:
+    """What the study itself took."""
+    spend = found.spend
+    total = spend.total or 0.0
+    parts = [("search", spend.search), ("confirmation", spend.confirm)]
+    models = [(f"model {plain(name)}", value) for name, value in spend.by_model.items()]
+    columns = [Column("spent on"), Column("amount", "n"), Column("share", "n"), Column("")]
+    known = max([total, *(v or 0.0 for _, v in parts), *(v or 0.0 for _, v in models)])
+    rows = [
+        [text(name), text(amount(v, found.unit)), text(share_text(v / known)), bar(v / known)]
+        for name, v in (*parts, *models)
+        if v is not None and known > 0
+    ]
+    trials = found.trials
+    facts = {
+        "spent in all": "" if spend.total is None else amount(spend.total, found.unit),
+        "limit": "" if spend.search_budget is None else amount(spend.search_budget, found.unit),
+        "time": "" if spend.seconds is None else duration(spend.seconds),
+        "draws": "" if spend.draws is None else f"{count(spend.draws)} made, {count(spend.reused)} reused",
+        "scores": "" if spend.scores is None else count(spend.scores),
+        "tokens": "" if spend.tokens is None else count(spend.tokens),
+        "trials": ""
+        if trials.raced is None
+        else f"{count(trials.raced)} raced, {count(trials.pruned)} pruned, {count(trials.free)} free, "
+        f"{count(trials.failed)} failed",
+    }
+    if not rows and not any(facts.values()) and not found.rounds:
+        return Html("")
+    left = join(element("h2", text("What was spent")), definitions(facts), table(columns, rows) if rows else Html(""))
+    return element("div", element("div", left), element("div", _rounds(found)), css="two")
+
+
+def _rounds(found: Result) -> Html:
+    if not found.rounds:
+        return Html("")
+    columns = [
+        Column("round", "w"),
+        Column("area reached", "n"),
+        Column("draws", "n"),
+        Column("spent", "n"),
+        Column("time", "n"),
+    ]
+    return join(
+        element("h2", text("Rounds of the search")),
+        element(
+            "p",
+            text("Area: the hypervolume below the frontier, 1 at most; the search has converged when it stays."),
+            css="soft",
+        ),
+        table(columns, [_round(one, found.unit) for one in found.rounds]),
+    )
+
+
+def _round(one: Round, unit: str) -> list[Html]:
+    area = "-" if one.area is None else f"{one.area:.4f}"
+    cells = (f"round {count(one.round)}", area, count(one.draws), amount(one.spend, unit), duration(one.seconds))
+    return [text(cell) for cell in cells]
+
+
+def reading(found: Result) -> Html:
+    """How to read the page."""
+    n = "the" if found.prompts.confirm is None else f"{count(found.prompts.confirm)}"
+    lines = [
+        f"Accuracy is the share of right answers on {n} held-out prompts, which the search never saw, each answered "
+        "afresh. Intervals are 95 % bootstrap intervals over prompts; differences are paired, prompt by prompt.",
+        "Cost is what a prompt would cost if it were asked alone: every draw is charged in full, and so are verifiers "
+        "and cancelled draws. Spend is the new work that the study did; a draw that was reused is spent once.",
+        "An arm is a way to spend compute on a prompt, such as vote(n=8, model=S, temperature=0.8): eight draws of "
+        "model S, the most frequent answer wins. The policy gives each prompt an arm by its predicted level.",
+        "The uniform mixture draws an arm by lot, the same lot for every prompt. It is the only fair rival at an equal "
+        "mean cost, and what the policy beats it by is what adapting to the prompt is worth.",
+    ]
+    if found.prompts.weights:
+        lines.append(f"Prompts are weighted {plain(found.prompts.weights)}.")
+    return join(element("h2", text("How to read this")), element("ul", *(element("li", text(one)) for one in lines)))
+
+
+def provenance(found: Result) -> Html:
+    """Where the figures come from, and the command that makes them again."""
+    if not found.provenance:
+        return Html("")
+    pairs = {}
+    for name, value in found.provenance.items():
+        if isinstance(value, dict):
+            pairs[plain(str(name))] = ", ".join(f"{plain(str(k))}: {plain(str(v))}" for k, v in value.items())
+        elif value is not None:
+            pairs[plain(str(name))] = plain(str(value))
+    return join(element("h2", text("Where this comes from")), definitions(pairs))
