@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from autotts.core.task import Problem
 from autotts.errors import InputError
 
 QUESTION: Final = "solve: "
@@ -53,16 +54,6 @@ LEVELS: Final[Mapping[int, Level]] = {
     5: Level((5, 5), (10, 299), 0.2, (2, 9), (2, 19), 599),
 }
 MIX: Final[Mapping[int, float]] = {1: 0.35, 2: 0.25, 3: 0.2, 4: 0.12, 5: 0.08}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One question, its canonical answer, and the level it was drawn from."""
-
-    prompt: str
-    answer: str
-    level: int
-    id: str
 
 
 def stream_of(prompt: str) -> str:
@@ -104,7 +95,7 @@ def stream_problems(level: int, stream: str, rng: random.Random) -> Iterator[Pro
         prompt, terms = draw_problem(level, rng)
         if _stream(terms) == stream:
             answer = str(sum(map(_value, terms)))
-            yield Problem(prompt, answer, level, f"L{level}/{prompt.removeprefix(QUESTION)}")
+            yield Problem(f"L{level}/{prompt.removeprefix(QUESTION)}", prompt, answer, level)
 
 
 def problems(level: int, stream: str, seed: int, count: int) -> list[Problem]:

@@ -1,0 +1,176 @@
+"""Readers find the answer, give equal answers one text, and neither raise nor hang on what models write."""
+
+import random
+import string
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotts.tasks.calculator import Calculator
+from autotts.tasks.expressions import canonical
+from autotts.tasks.readers import READERS
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"So \boxed{41}, no: \boxed{42}.", "42"),
+        (r"\boxed{\frac{1}{2}} is my answer: 7", "1/2"),
+        (r"\boxed{ \boxed{3} }", "3"),
+        (r"\fbox{9}", "9"),
+        (r"\boxed{unclosed {5}", None),
+        (r"\boxed{\{1, 2\}}", r"\left\{1, 2\right\}"),
+        ("answer: 62", "62"),
+        ("Answer: 1\nno\nAnswer: **2**.", "2"),
+        ("The answer is 3 apples and 4 pears.", "3"),
+        ("The answer is $x^2+1$.", "x^{2} + 1"),
+        ("answer: 3 + 4 = 7", "7"),
+        ("#### 1,234", "1234"),
+        ("first 3, then 4.50", "9/2"),
+        ("it costs $12", "12"),
+        ("nothing here", None),
+        ("", None),
+        ("answer:", None),
+        (r"\boxed{}", None),
+        (r"\boxed{\text{east}}", "east"),
+        ("\u0663", None),
+    ],
+)
+def test_math_finds_the_answer(text: str, answer: str | None) -> None:
+    if answer is None and "unclosed" in text:
+        answer = "5"  # the last number that stands there
+    assert READERS["math"](text) == answer
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        ("1/2", "0.5", ".50", r"\frac{1}{2}", r"\dfrac12", r"$\frac{2}{4}$", r"\(0.500\)"),
+        ("-3", "\u22123", "- 3", "-3.0", "-003", r"-\frac{6}{2}", "-6/2"),
+        ("1234567", "1,234,567", "1{,}234{,}567", "+1234567"),
+        ("0", "-0", "0.0", "-0.00", "0/5"),
+        ("25%", r"25\%", r"25.0 \%"),
+        ("x^2+1", "1+x^{2}", r"x^{2} + 1"),
+        ("5", "x=5", "x = 5", "2+3", r"5 \text{ cm}"),
+        (r"\{1,2\}", r"\{2, 1\}", r"\left\{1,2\right\}"),
+        ("east", r"\text{east}", r"\mathrm{east}"),
+    ],
+    ids=lambda group: group[0],
+)
+def test_equal_answers_have_one_text_which_stays_itself(group: tuple[str, ...]) -> None:
+    texts = {canonical(text) for text in group}
+    assert len(texts) == 1
+    (text,) = texts
+    assert text is not None and canonical(text) == text
+
+
+@pytest.mark.parametrize("pair", [("1/3", "0.3333"), ("25%", "1/4"), ("x+1", "x-1"), ("(1,2)", "(2,1)"), ("12", "21")])
+def test_different_answers_have_different_texts(pair: tuple[str, str]) -> None:
+    assert canonical(pair[0]) != canonical(pair[1])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "9^9^9^9",
+        "9^{9^{9^9}}",
+        "9**9**9**9",
+        r"5^{\left(5^{\left(5^{\left(5^5\right)}\right)} - 4\right)}",
+        r"10^{(5^{5^{5^{5^{5}}} \cdot \log_{10}(5)} - 4)}",
+        "10^{1000000000}",
+        "100000!",
+        "((3!)!)!!",
+        "(" * 5000 + "1" + ")" * 5000,
+        r"\frac{1}{" * 300 + "2" + "}" * 300,
+        r"\sqrt{" * 40 + "2" + "}" * 40,
+        "7" * 5000,
+        "1." + "7" * 5000,
+        "1/" + "7" * 5000,
+        "x" * 1500,
+        "\\" * 300,
+        "{" * 300,
+        "\x00\ud800\uffff",
+        r"\left\right\frac\sqrt^_",
+        "__import__('os').system('true')",
+    ],
+    ids=lambda answer: answer[:20].encode("ascii", "backslashreplace").decode(),
+)
+def test_math_survives_what_hangs_or_breaks_math_verify(answer: str) -> None:
+    for text in (rf"\boxed{{{answer}}}", f"answer: {answer}", answer):
+        read = READERS["math"](text)
+        assert read is None or 0 < len(read) <= 2000
+
+
+def test_an_endless_calculation_is_ended_and_the_next_one_works() -> None:
+    calculator = Calculator(seconds=0.3)
+    try:
+        assert calculator.ask("canonical", "9^{9^{9}}") is None  # one power of hundreds of millions of digits, in C
+        assert calculator.ask("canonical", "2^{10}") == "1024"
+    finally:
+        calculator.close()
+
+
+def test_readers_work_in_other_threads() -> None:
+    texts = [rf"\boxed{{{n}+x}}" for n in range(2, 8)]
+    found: dict[str, str | None] = {}
+    threads = [threading.Thread(target=lambda t=t: found.update({t: READERS["math"](t)})) for t in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {t: f"x + {n}" for n, t in enumerate(texts, 2)}
+
+
+@given(st.text(max_size=300), st.sampled_from(sorted(READERS)))
+@settings(deadline=None, max_examples=150)
+def test_readers_never_raise(text: str, name: str) -> None:
+    for whole in (text, f"answer: {text}"):
+        read = READERS[name](whole)
+        assert read is None or read.strip() == read != ""
+
+
+def test_a_long_text_takes_no_longer_than_its_end() -> None:
+    rng = random.Random(1)
+    noise = "".join(rng.choice(string.printable + r"\boxed{}$") for _ in range(200_000)) + r"\boxed{" * 2000
+    for reader in READERS.values():
+        reader(noise)
+    assert READERS["math"](noise + "\nanswer: 12") == "12"
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The answer is (C).", "C"),
+        (r"A is wrong, so \boxed{\text{(B)}}", "B"),
+        (r"\boxed{D.}", "D"),
+        ("Answer: E", "E"),
+        ("answer: A) because", "A"),
+        ("I think\n**B**", "B"),
+        ("(A) is false, (D) is true", "D"),
+        ("A good question.", None),
+        ("answer: Alabama", None),
+        ("F", None),
+        ("", None),
+    ],
+)
+def test_choice_finds_the_letter(text: str, letter: str | None) -> None:
+    assert READERS["choice"](text) == letter
+
+
+def test_exact_reads_the_last_line() -> None:
+    assert READERS["exact"]("one\n  two words \n\n") == "two words"
+    assert READERS["exact"]("Answer: Paris") == "Paris"
+    assert READERS["exact"](" \n") is None
+
+
+def test_arithmetic_needs_no_math_verify() -> None:
+    program = (
+        "import sys; from autotts.tasks import tasks; t = tasks()['math'];"
+        "p = t.source('search', 3, 2, 0)[0]; assert t.grade(t.read('1+1\\nanswer: ' + p.answer), p.answer);"
+        "assert t.read('12') is None and not {'math_verify', 'sympy', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
