@@ -33,7 +33,7 @@ class Adaptive:
     threshold: Annotated[
         float, Range(0.0, 1.0, grid=(0.8, 0.9, 0.95), about="surety of the leading answer to stop at; 1 never stops")
     ] = 0.95
-    batch: Annotated[int, Range(1, 64, grid=(1, 2, 4), log=True, about="draws made side by side between checks")] = 1
+    batch: Annotated[int, Range(1, 64, grid=(1,), log=True, about="draws made side by side between checks")] = 1
     model: Model = "policy"
     temperature: Temperature = 0.8
     top_p: TopP = 1.0
