@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -112,10 +113,18 @@ class LevelModel(BaseModel):
         """Probabilities of the levels: a row for each prompt, in the order of `levels`."""
         if self.kind == "constant":
             return np.tile(np.asarray(self.prior), (len(prompts), 1))
-        place = [FEATURES.index(name) for name in self.features]
+        place, mean, scale, coefficients, intercepts = self._arrays
         raw = np.array([features(p) for p in prompts], dtype=float).reshape(len(prompts), len(FEATURES))[:, place]
-        x = design(raw, np.asarray(self.mean), np.asarray(self.scale), self.squares)
-        return softmax((x @ np.asarray(self.coefficients).T + np.asarray(self.intercepts)) / self.temperature)
+        return softmax((design(raw, mean, scale, self.squares) @ coefficients.T + intercepts) / self.temperature)
+
+    @cached_property
+    def _arrays(self) -> tuple[list[int], Array, Array, Array, Array]:
+        """Columns of the features, means, scales, coefficients and intercepts."""
+        place = [FEATURES.index(name) for name in self.features]
+        mean, scale, coefficients, intercepts = (
+            np.asarray(x, dtype=float) for x in (self.mean, self.scale, self.coefficients, self.intercepts)
+        )
+        return place, mean, scale, coefficients, intercepts
 
     def probabilities(self, prompt: str) -> dict[int, float]:
         """The probability of each level."""
