@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from autotts.errors import StoreError
 from autotts.store.schema import META, Exact, upsert
 
 
@@ -67,11 +68,22 @@ VERSION_KEY = "schema"
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Version of the schema that is there: 0 where there is none."""
+    """Version of the schema that is there: 0 where there is none.
+
+    Raises
+    ------
+    StoreError
+        When our tables are there without a version.
+    """
     if not sa.inspect(connection).has_table(META.name):
         return 0
     value = connection.scalar(sa.select(META.c.value).where(META.c.key == VERSION_KEY))
-    return int(value) if value is not None else 0
+    if value is None or not value.isdecimal():
+        raise StoreError(
+            f"storage: {connection.engine.url.database} is damaged: expected the version of its schema in the table "
+            f"{META.name}, found {value!r}; restore it from a copy, or give another file with --storage or --out"
+        )
+    return int(value)
 
 
 def migrate(connection: sa.Connection) -> None:
