@@ -18,6 +18,7 @@ from autotts.tiny.recipe.model import (
     Shape,
     hugging_face_tensors,
 )
+from autotts.tiny.recipe.prm import Calibrated
 
 UNUSED = tuple(f"<unused{i}>" for i in range(len(SYMBOLS), VOCABULARY))
 
@@ -31,6 +32,13 @@ def export(model: Llama, folder: Path) -> None:
     _write(folder / "generation_config.json", generation())
     _write(folder / "tokenizer.json", tokenizer())
     _write(folder / "tokenizer_config.json", tokenizer_configuration())
+
+
+def export_prm(reward: Calibrated, folder: Path) -> None:
+    """Write a reward model: the causal model, and the two numbers of its calibration in `prm.json`."""
+    export(reward.model, folder)
+    a, b = reward.calibration.tolist()
+    _write(folder / "prm.json", {"a": round(a, 6), "b": round(b, 6)})
 
 
 def configuration(shape: Shape) -> dict[str, Any]:

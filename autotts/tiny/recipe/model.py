@@ -71,10 +71,9 @@ class Llama(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(LAYERS))
         self.final_norm = nn.Parameter(torch.ones(shape.width))
         for layer in self.layers:
-            for matrix in layer.parameters():
-                nn.init.normal_(matrix, std=matrix.shape[1] ** -0.5)
-            nn.init.zeros_(layer.o_proj.weight)
-            nn.init.zeros_(layer.down_proj.weight)
+            for name, matrix in layer.named_parameters():
+                writes = name.startswith(("o_proj", "down_proj"))  # a new layer changes nothing yet
+                nn.init.normal_(matrix, std=0.0 if writes else matrix.shape[1] ** -0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map token ids [rows, length] to logits [rows, length, 32]."""
@@ -146,7 +145,7 @@ def grown(small: Llama, noise: float) -> Llama:
         big.embedding.copy_(small.embedding.repeat(1, 2))
         big.final_norm.copy_(small.final_norm.repeat(2) / 2)
         for wide, narrow in zip(big.layers, small.layers, strict=True):
-            for (name, target), source in zip(wide.named_parameters(), narrow.parameters(), strict=True):
+            for target, source in zip(wide.parameters(), narrow.parameters(), strict=True):
                 copies = target.shape[0] // source.shape[0]
                 tile = source.repeat(copies, 2) / 2
                 error = noise * source.std() / 2 * torch.randn(target.shape[0], source.shape[1])

@@ -48,8 +48,8 @@ class Optimiser:
     """Muon for the matrices of the layers, Adam for embedding and final norm, one learning rate for both."""
 
     def __init__(self, model: nn.Module) -> None:
-        matrices = [p for name, p in model.named_parameters() if name.startswith("layers.")]
-        others = [p for name, p in model.named_parameters() if not name.startswith("layers.")]
+        matrices = [p for name, p in model.named_parameters() if "layers." in name]
+        others = [p for name, p in model.named_parameters() if "layers." not in name]
         self.muon = Muon(matrices)
         self.adam = torch.optim.Adam(others, lr=0.0, betas=ADAM_BETAS, eps=1e-8)
         self.parameters = [*matrices, *others]

@@ -5,9 +5,10 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autotts.tiny.recipe.data import chunked, examples
@@ -17,6 +18,7 @@ from autotts.tiny.recipe.plan import GROWTH_NOISE, RUNS, WARMUP_STEPS, Run
 
 CHECKPOINT_EVERY = 100
 
+Trained = TypeVar("Trained", bound=nn.Module)
 Forward = Callable[[Tensor], Tensor]
 StepLoss = Callable[[Forward, int], float]  # adds the gradients of one step, returns its loss
 
@@ -27,12 +29,12 @@ def train(run: Run, work: Path) -> Llama:
     return optimise(run, work, lambda: _started(run, work), lambda forward, step: _imitate(forward, run, step))
 
 
-def optimise(run: Run, work: Path, start: Callable[[], Llama], add_gradients: StepLoss) -> Llama:
+def optimise(run: Run, work: Path, start: Callable[[], Trained], add_gradients: StepLoss) -> Trained:
     """Run the steps of `run`; losses and times go to `work/<name>.log`."""
     work.mkdir(parents=True, exist_ok=True)
     path, log = work / f"{run.name}.pt", work / f"{run.name}.log"
     saved = torch.load(path, weights_only=True) if path.exists() else None
-    model = start() if saved is None else Llama(run.shape)
+    model = start()
     optimiser = Optimiser(model)
     first, spent = 0, 0.0
     if saved is not None:
@@ -73,7 +75,7 @@ def finished(run: Run, work: Path) -> Llama:
         When it has not been trained to its last step in this work folder.
     """
     path = work / f"{run.name}.pt"
-    saved = torch.load(path, weights_only=True) if path.exists() else {"step": 0}
+    saved: dict[str, Any] = torch.load(path, weights_only=True) if path.exists() else {"step": 0}
     if saved["step"] != run.steps:
         raise SystemExit(f"{path}: expected a finished {run.name} ({run.steps} steps), found {saved['step']} steps")
     model = Llama(run.shape)
@@ -103,7 +105,7 @@ def _imitate(forward: Forward, run: Run, step: int) -> float:
     return total
 
 
-def _save(path: Path, model: Llama, optimiser: Optimiser, step: int, seconds: float) -> None:
+def _save(path: Path, model: nn.Module, optimiser: Optimiser, step: int, seconds: float) -> None:
     state = {"model": model.state_dict(), "optimiser": optimiser.state(), "step": step, "seconds": seconds}
     beside = path.with_suffix(".part")
     torch.save(state, beside)
