@@ -1,8 +1,8 @@
 """One running batch of one model: rows join, take a token a step, and leave.
 
-The rows in use are always the first ones. A step is: free the rows of cancelled requests, seat waiting requests in
-the free places, close what gaps are left, run the model, choose each row's next token (a given one while it reads
-its prompt, a sampled one after), and report the rows that are finished.
+The rows in use are always the first ones. A step is: free the rows of cancelled requests, seat waiting requests, fix
+each row's next token (a given one while it reads its prompt, a sampled one after), report and free the rows that are
+finished, and run the model on the tokens of the others.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Ticket:
     marks: list[int]  # prefixes that others are likely to want, as lengths
     batch: Batch | None = None
     row: int = -1
+    reported: int = 0
     claim: bytes | None = None
     cancelled: bool = False
 
@@ -121,82 +122,83 @@ class Line:
         return -(-total // len(self.batches))
 
 
-_NO_STOP: Final = 1 << 30
+_NEVER: Final = 1 << 30
+_REPORTS: Final = 8  # events a step for news of running draws, at most, on average
+_GIVEN, _LIMIT, _MARK, _STEPWISE = range(4)
+_TEMPERATURE, _TOP_P = range(2)
 
 
 class Batch:
-    """The rows of one worker and one model. Only that worker calls `step`."""
+    """The rows of one worker and one model, the ones in use first. Only that worker calls it."""
 
     def __init__(self, line: Line, width: int) -> None:
         context = line.model.shape.context
         self.line, self.width, self.count = line, width, 0
         self.cancelled: deque[Ticket] = deque()
         self._rows = Rows(line.model, width)
-        self._tickets: list[Ticket | None] = [None] * width
+        self._tickets: list[Ticket] = []
+        self._watched = 0
+        self._steps = 0
         self._path = np.zeros((width, context), np.int64)
         self._logprobs = np.zeros((width, context), np.float64)
-        self._given = np.zeros(width, np.int64)  # tokens of the prompt
-        self._limit = np.zeros(width, np.int64)  # tokens of the longest path allowed
-        self._mark = np.zeros(width, np.int64)  # the next prefix to keep, as a length
-        self._stepwise = np.zeros(width, np.bool_)
-        self._temperature = np.zeros(width, np.float64)
-        self._top_p = np.zeros(width, np.float64)
+        # Tokens of the prompt, of the longest path allowed, of the next prefix to keep; whether it stops at a step.
+        self._whole = np.zeros((4, width), np.int64)
+        self._real = np.zeros((2, width), np.float64)
         self._seed = np.zeros(width, np.uint64)
 
-    def step(self, events: list[Event]) -> bool:
-        """One step; adds its events, and says whether there was anything to do."""
-        gaps = self._free_cancelled(events)
-        if self.line.queue or gaps:
-            seated = self._seat(gaps, events)
-            if seated:
-                self._advance(np.array(seated), events)
-            self._close_gaps()
-        count = self.count
+    def advance(self, events: list[Event]) -> None:
+        """Free the rows of cancelled requests, seat waiting ones, and fix every row's next token."""
+        gone = self._cancelled_rows(events)
+        if gone:
+            self._close(gone)
+        if self.line.queue:
+            self._seat(events)
+        if self.count:
+            finished = self._fix_tokens(events)
+            if finished:
+                self._close(finished)
+
+    def run(self) -> bool:
+        """Run the model on the fixed tokens; False if there are none."""
+        count, rows = self.count, self._rows
         if count == 0:
             return False
-        rows = self._rows
         rows.step(count)
-        rows.lengths[:count] += 1
-        self._keep_prefixes()
-        self._advance(np.arange(count), events)
+        lengths = rows.lengths[:count]
+        lengths += 1
+        for row in np.flatnonzero(lengths == self._whole[_MARK, :count]).tolist():
+            self._pass_mark(row)
         return True
 
     def outstanding(self) -> list[Ticket]:
         """The tickets of its rows."""
-        return [t for t in self._tickets[: self.count] if t is not None]
+        return list(self._tickets)
 
     # ------------------------------------------------------------------ rows come and go
 
-    def _free_cancelled(self, events: list[Event]) -> bool:
-        gaps = any(t is None for t in self._tickets[: self.count])
+    def _cancelled_rows(self, events: list[Event]) -> list[int]:
+        gone = []
         while self.cancelled:
             ticket = self.cancelled.popleft()
             if ticket.batch is self:
-                self._leave(ticket, "cancelled", int(self._rows.lengths[ticket.row]) + 1, events)
-                gaps = True
-        return gaps
+                gone.append(ticket.row)
+                self._leave(ticket, "cancelled", int(self._rows.lengths[ticket.row]), events)
+        return gone
 
-    def _seat(self, gaps: bool, events: list[Event]) -> list[int]:
-        """Take waiting requests into free places; returns their rows."""
-        line, seated = self.line, []
-        free = [i for i in range(self.count) if self._tickets[i] is None] if gaps else []
-        free.reverse()
+    def _seat(self, events: list[Event]) -> None:
+        """Take waiting requests into free places."""
+        line = self.line
         with line.lock:
-            room = min(self.width, line.share() + len(free)) - self.count + len(free)
+            room = min(self.width, line.share()) - self.count
             while room > 0 and line.queue:
                 ticket = line.queue.popleft()
                 if ticket.cancelled:
                     events.append(Event(ticket, 0, Completion((), (), "cancelled")))
                     continue
                 prefix = line.prefixes.longest(ticket.path)
-                if not self._claim(ticket, 0 if prefix is None else len(prefix.logprobs)):
-                    continue
-                row = free.pop() if free else self.count
-                self.count = max(self.count, row + 1)
-                self._join(ticket, row, prefix)
-                seated.append(row)
-                room -= 1
-        return seated
+                if self._claim(ticket, 0 if prefix is None else len(prefix.logprobs)):
+                    self._join(ticket, prefix)
+                    room -= 1
 
     def _claim(self, ticket: Ticket, known: int) -> bool:
         """Claim the next prefix of a request that others may want; False if it now waits for another's."""
@@ -209,8 +211,8 @@ class Batch:
                 return not self.line.prefixes.wait(tokens, ticket)
         return True
 
-    def _join(self, ticket: Ticket, row: int, prefix: Prefix | None) -> None:
-        request, rows = ticket.request, self._rows
+    def _join(self, ticket: Ticket, prefix: Prefix | None) -> None:
+        request, rows, row = ticket.request, self._rows, self.count
         given = len(ticket.path)
         self._path[row, :given] = request.prompt_ids
         if prefix is None:
@@ -223,124 +225,132 @@ class Batch:
             rows.cache[:, row, :known] = prefix.cache
             self._logprobs[row, :known] = prefix.logprobs
         new = min(request.max_new, request.stop) if isinstance(request.stop, int) else request.max_new
-        self._given[row] = given
-        self._limit[row] = min(given + new, self._path.shape[1])
-        self._mark[row] = _NO_STOP if ticket.claim is None else len(ticket.claim)
-        self._stepwise[row] = request.stop == "step"
-        self._temperature[row], self._top_p[row] = request.temperature, request.top_p
+        limit = min(given + new, self._path.shape[1])
+        mark = _NEVER if ticket.claim is None else len(ticket.claim)
+        self._whole[:, row] = (given, limit, mark, request.stop == "step")
+        self._real[:, row] = (request.temperature, request.top_p)
         self._seed[row] = request.seed
-        self._tickets[row] = ticket
+        self._tickets.append(ticket)
+        self._watched += ticket.watched
+        self.count += 1
         ticket.row = row
         ticket.batch = self
         if ticket.cancelled:  # between the queue and here
             self.cancelled.append(ticket)
 
     def _leave(self, ticket: Ticket, finish: str, known: int, events: list[Event]) -> None:
-        """Free a row whose path has `known` tokens, and report what came of it."""
-        row, given = ticket.row, len(ticket.path)
-        self._tickets[row] = None
+        """Report what came of a row whose path has `known` tokens."""
         ticket.batch = None
-        start = given if ticket.request.max_new else 1
-        ids = tuple(self._path[row, given:known].tolist())
-        logprobs = tuple(self._logprobs[row, start:known].tolist())
-        written = 1 if ticket.watched and finish != "cancelled" else len(ids)
-        if ticket.watched and finish == "cancelled":
-            written = 0
+        self._watched -= ticket.watched
         if ticket.claim is not None:
             self._release(ticket)
-        events.append(Event(ticket, written, Completion(ids, logprobs, finish)))
+        given = len(ticket.path)
+        ids = tuple(self._path[ticket.row, given:known].tolist())
+        start = given if ticket.request.max_new else 1
+        logprobs = tuple(self._logprobs[ticket.row, start:known].tolist())
+        events.append(Event(ticket, len(ids) - ticket.reported, Completion(ids, logprobs, finish)))
 
-    def _release(self, ticket: Ticket) -> None:
-        assert ticket.claim is not None
-        line = self.line
-        with line.lock:
-            waited = line.prefixes.release(ticket.claim)
-            line.queue.extendleft(reversed(waited))
-            if waited:
-                line.lock.notify_all()
-        ticket.claim = None
-
-    def _close_gaps(self) -> None:
-        """Move the last rows into the places that are free."""
-        last = self.count - 1
-        for row in range(self.count):
-            while last >= row and self._tickets[last] is None:
-                last -= 1
-            if row >= last:
-                break
-            if self._tickets[row] is None:
+    def _close(self, gone: list[int]) -> None:
+        """Move the last rows into the places that became free."""
+        for row in sorted(gone, reverse=True):
+            last = self.count - 1
+            mover = self._tickets.pop()
+            if row != last:
                 self._move(last, row)
-                last -= 1
-        self.count = last + 1
+                self._tickets[row] = mover
+                mover.row = row
+            self.count = last
 
     def _move(self, source: int, target: int) -> None:
         rows, length = self._rows, int(self._rows.lengths[source])
         rows.cache[:, target, :length] = rows.cache[:, source, :length]
-        for array in (rows.ids, rows.lengths, rows.logits, *self._columns()):
-            array[target] = array[source]
-        ticket = self._tickets[source]
-        assert ticket is not None
-        self._tickets[target], self._tickets[source] = ticket, None
-        ticket.row = target
-
-    def _columns(self) -> tuple[NDArray[Any], ...]:
-        one_each = (self._given, self._limit, self._mark, self._stepwise)
-        return (self._path, self._logprobs, *one_each, self._temperature, self._top_p, self._seed)
+        rows.ids[target] = rows.ids[source]
+        rows.lengths[target] = length
+        rows.logits[target] = rows.logits[source]
+        known = max(length + 1, int(self._whole[_GIVEN, source]))
+        self._path[target, :known] = self._path[source, :known]
+        self._logprobs[target, :known] = self._logprobs[source, :known]
+        for table in (self._whole, self._real):
+            table[:, target] = table[:, source]
+        self._seed[target] = self._seed[source]
 
     # ------------------------------------------------------------------ tokens
 
-    def _advance(self, rows: NDArray[np.int64], events: list[Event]) -> None:
-        """Fix the next token of some rows: given or sampled."""
-        at = self._rows.lengths[rows].astype(np.int64)
-        logprobs = sampling.log_softmax(self._rows.logits[rows])
-        given = at < self._given[rows]
-        tokens = self._path[rows, at]
+    def _fix_tokens(self, events: list[Event]) -> list[int]:
+        """Fix the next token of every row, given or sampled; returns the rows that are finished."""
+        n, rows = self.count, self._rows
+        index = np.arange(n)
+        at = rows.lengths[:n].astype(np.int64)
+        lengths, limits, _, stepwise = self._whole[:, :n]
+        given = at < lengths
+        tokens = self._path[index, at]
+        following = sampling.distribution(rows.logits[:n])
         if not given.all():
-            uniform = sampling.uniforms(self._seed[rows], at - self._given[rows])
-            sampled = sampling.choose(logprobs, self._temperature[rows], self._top_p[rows], uniform)
+            uniform = sampling.uniforms(self._seed[:n], at - lengths)
+            sampled = sampling.choose(following, *self._real[:, :n], uniform)
             tokens = np.where(given, tokens, sampled + WRITABLE.start)
-            self._path[rows, at] = tokens
-        column = np.maximum(tokens - WRITABLE.start, 0)
-        self._logprobs[rows, at] = np.where(at > 0, logprobs[np.arange(len(rows)), column], 0.0)
-        self._rows.ids[rows, 0] = tokens
-        ended = ~given & (tokens == END)
-        stepped = ~given & (tokens == NEWLINE) & self._stepwise[rows]
-        over = ended | stepped | (at + 1 >= self._limit[rows])
-        self._watch(rows[~given & ~over], events)
-        for i in np.flatnonzero(over).tolist():
-            finish = "end" if ended[i] else "step" if stepped[i] else "length"
-            self._finish(int(rows[i]), finish, int(at[i]) + 1, events)
+            self._path[index, at] = tokens
+        rows.ids[:n, 0] = tokens
+        logprobs = following.logprobs(np.maximum(tokens - WRITABLE.start, 0))
+        logprobs[at == 0] = 0.0  # nothing says how likely the first is
+        self._logprobs[index, at] = logprobs
+        free = ~given
+        ended = free & (tokens == END)
+        stepped = free & (tokens == NEWLINE) & (stepwise == 1)
+        over = ended | stepped | (at + 1 >= limits)
+        if self._watched:
+            self._report(np.flatnonzero(free & ~over), at, events)
+        finished: list[int] = np.flatnonzero(over).tolist()
+        for row in finished:
+            finish = "end" if ended[row] else "step" if stepped[row] else "length"
+            self._finish(row, finish, int(at[row]) + 1, events)
+        return finished
 
-    def _watch(self, rows: NDArray[np.int64], events: list[Event]) -> None:
+    def _report(self, rows: NDArray[np.int64], at: NDArray[np.int64], events: list[Event]) -> None:
+        """Tell how far watched requests are: at every step while they are few, more rarely when they are many."""
+        self._steps += 1
+        if self._steps % (1 + self.count // _REPORTS):
+            return
         for row in rows.tolist():
             ticket = self._tickets[row]
-            if ticket is not None and ticket.watched:
-                events.append(Event(ticket, 1))
+            if ticket.watched:
+                written = int(at[row]) + 1 - len(ticket.path)
+                events.append(Event(ticket, written - ticket.reported))
+                ticket.reported = written
 
     def _finish(self, row: int, finish: str, known: int, events: list[Event]) -> None:
         ticket = self._tickets[row]
-        assert ticket is not None
         request = ticket.request
         goes_on = self._path[row, known - 1] != END and (request.stop != "end" or not request.max_new)
         if goes_on and known > 1:
             self._keep(row, known - 1)  # all but the last token has been read
         self._leave(ticket, finish, known, events)
 
-    def _keep_prefixes(self) -> None:
-        lengths = self._rows.lengths[: self.count]
-        for row in np.flatnonzero(lengths == self._mark[: self.count]).tolist():
-            ticket = self._tickets[row]
-            assert ticket is not None
-            self._keep(row, int(lengths[row]))
-            self._release(ticket)
-            with self.line.lock:
-                later = (mark for mark in ticket.marks if mark > lengths[row])
-                self._mark[row] = _NO_STOP
-                for mark in later:
-                    if self.line.prefixes.claim(ticket.path[:mark]):
-                        ticket.claim = ticket.path[:mark]
-                        self._mark[row] = mark
-                        break
+    # ------------------------------------------------------------------ prefixes
+
+    def _pass_mark(self, row: int) -> None:
+        """Keep the prefix that was claimed, and claim the next."""
+        ticket, length = self._tickets[row], int(self._rows.lengths[row])
+        self._keep(row, length)
+        self._release(ticket)
+        self._whole[_MARK, row] = _NEVER
+        with self.line.lock:
+            for mark in ticket.marks:
+                if mark > length and self.line.prefixes.claim(ticket.path[:mark]):
+                    ticket.claim = ticket.path[:mark]
+                    self._whole[_MARK, row] = mark
+                    break
+
+    def _release(self, ticket: Ticket) -> None:
+        """Give a claim back; who waited for it goes to the front of the queue."""
+        line = self.line
+        if ticket.claim is not None:
+            with line.lock:
+                waited = line.prefixes.release(ticket.claim)
+                line.queue.extendleft(reversed(waited))
+                if waited:
+                    line.lock.notify_all()
+            ticket.claim = None
 
     def _keep(self, row: int, length: int) -> None:
         tokens = self._path[row, :length].astype(np.uint8).tobytes()

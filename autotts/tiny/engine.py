@@ -63,7 +63,7 @@ class Engine:
         self.close()
 
     def submit(self, model: str, request: Request, sink: Sink, *, watched: bool = False, tag: Any = None) -> Ticket:
-        """Queue a request. `watched` asks for an event for every token; `tag` comes back on the ticket."""
+        """Queue a request. `watched` asks for events while it runs; `tag` comes back on the ticket."""
         return self.submit_all(model, [request], sink, watched=watched, tags=[tag])[0]
 
     def submit_all(
@@ -107,11 +107,14 @@ class Engine:
         events: list[Event] = []
         try:
             while not self._closing and self._broken is None:
-                busy = [batch.step(events) for batch in batches]
-                if events:
-                    _deliver(events)
-                    events.clear()
-                if not any(busy):
+                busy = False
+                for batch in batches:
+                    batch.advance(events)
+                    if events:
+                        _deliver(events)
+                        events.clear()
+                    busy |= batch.run()
+                if not busy:
                     self._rest(batches)
         except BaseException as error:
             with self._lock:

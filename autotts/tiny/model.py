@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from autotts.errors import InputError
 from autotts.tiny.codec import VOCABULARY, WRITABLE
 from autotts.tiny.graph import EMBEDDED, Shape
 
+WEIGHTS: Final = Path(__file__).parent / "weights"
 Tensors = dict[str, NDArray[np.float32]]
 
 
