@@ -11,6 +11,7 @@ from typing import TypeAlias
 from autotts.report.numbers import plain, short
 from autotts.report.result import Interval
 
+Bounds: TypeAlias = tuple[float, float]
 Figure: TypeAlias = dict[str, object]  # plotly's own form: {"data": [...], "layout": {...}}
 
 # Told apart by people who see colours differently, and at least 3:1 on white and on near-black.
@@ -20,15 +21,13 @@ OTHER = "#7d858e"
 GRID = "rgba(125, 133, 142, 0.25)"
 INK = "#7d858e"
 
-MOST_TICKS = 7
-
 
 def shown(text: str, width: int = 48) -> str:
     """Text for plotly, which reads a part of HTML: escaped, and broken where it is long."""
     return "<br>".join(html.escape(part) for part in textwrap.wrap(plain(text), width)) or "-"
 
 
-def span(values: Sequence[float], pad: float) -> tuple[float, float]:
+def span(values: Sequence[float], pad: float) -> Bounds:
     """Lowest and highest value, with room on both sides."""
     if not values:
         return (0.0, 1.0)
@@ -37,22 +36,26 @@ def span(values: Sequence[float], pad: float) -> tuple[float, float]:
     return (low - room, high + room)
 
 
-def cost_axis(costs: Sequence[float], unit: str, pad: float = 0.06) -> Figure:
-    """A logarithmic axis over the costs, labelled as people read amounts; costs of zero cannot stand on it."""
-    low, high = span([math.log10(cost) for cost in costs if cost > 0], pad)
-    if high - low < 0.2:  # one point: room for two ticks
-        low, high = low - 0.3, high + 0.3
-    ticks = _ticks(low, high)
+def cost_bounds(costs: Sequence[float]) -> Bounds:
+    """Logarithms of the lowest and highest cost, with room; costs of zero cannot stand on the axis."""
+    low, high = span([math.log10(cost) for cost in costs if cost > 0], 0.06)
+    return (low, high) if high - low >= 0.6 else (low - 0.3, high + 0.3)  # one point: room for a tick or two
+
+
+def cost_axis(bounds: Bounds, unit: str, most: int = 7) -> Figure:
+    """A logarithmic axis, labelled as people read amounts, with at most so many ticks."""
+    ticks = _ticks(*bounds, most)
     return {
         **_axis(f"mean cost per prompt, {plain(unit)} (logarithmic)"),
         "type": "log",
-        "range": [low, high],
+        "range": list(bounds),
+        "tickangle": 0,
         "tickvals": ticks,
         "ticktext": [shown(short(tick, unit)) for tick in ticks],
     }
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, most: int) -> list[float]:
     """Powers of ten, or more or fewer than these, as the range needs.
 
     The smallest parts of units are powers of ten, so round parts are round amounts.
@@ -64,16 +67,21 @@ def _ticks(low: float, high: float) -> list[float]:
             for step in steps
             if low <= math.log10(step) + power <= high
         ]
-        if len(ticks) <= MOST_TICKS:
+        if len(ticks) <= most:
             return ticks
-    stride = math.ceil(len(ticks) / MOST_TICKS)
+    stride = math.ceil(len(ticks) / most)
     return ticks[::stride]
 
 
-def percent_axis(shares: Sequence[float], title: str) -> Figure:
-    """An axis of percent over the shares, never past 0 or 100 by more than a mark's size."""
+def percent_bounds(shares: Sequence[float]) -> Bounds:
+    """Lowest and highest share in percent, with room, but not past 0 or 100 by more than a mark's size."""
     low, high = span([100 * share for share in shares], 0.08)
-    return {**_axis(title), "range": [max(low, -2.0), min(high, 102.0)], "ticksuffix": " %", "nticks": 7}
+    return (max(low, -2.0), min(high, 102.0))
+
+
+def percent_axis(bounds: Bounds) -> Figure:
+    """An axis of right answers in percent."""
+    return {**_axis("right answers"), "range": list(bounds), "ticksuffix": " %", "nticks": 7}
 
 
 def points_axis(differences: Sequence[float], title: str) -> Figure:

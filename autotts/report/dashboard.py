@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from autotts.report.figures import frontier
+from autotts.report.plane import frontier
 from autotts.report.result import read
 
 if TYPE_CHECKING:

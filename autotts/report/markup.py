@@ -15,7 +15,8 @@ Html = NewType("Html", str)  # text that is markup already
 
 def text(value: str) -> Html:
     """Any text as HTML that shows it."""
-    return Html(html.escape(plain(value), quote=True))
+    kept = plain(value).replace(" %", "\u00a0%")  # a percent sign stays with its number
+    return Html(html.escape(kept, quote=True))
 
 
 def join(*parts: Html) -> Html:

@@ -8,8 +8,9 @@ from pathlib import Path
 from autotts.errors import InputError
 from autotts.report import sections
 from autotts.report.axes import Figure
-from autotts.report.figures import arms, differences, frontier
+from autotts.report.figures import arms, differences
 from autotts.report.markup import Html, data, element, join, text
+from autotts.report.plane import frontier
 from autotts.report.result import Result, read
 from autotts.report.style import CSS, SCRIPT
 

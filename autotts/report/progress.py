@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.text import Text
 
@@ -80,7 +80,7 @@ class Screen:
         self._phase, self._drawn, self._waiting = snapshot.phase, self._clock(), None
         speed = self._speed.tokens_per_second
         if self._live is not None:
-            self._live.update(_Panel(snapshot, speed), refresh=True)
+            self._live.update(panel(snapshot, speed), refresh=True)
         else:
             # One line however long: it is read by programs and in log files, where a wrapped line is two.
             self._console.file.write(line(snapshot, speed) + "\n")
@@ -146,6 +146,11 @@ def _details(snapshot: Snapshot, speed: float | None) -> list[str]:
 
 def _thousands(number: float) -> str:
     return short(number * PARTS["tokens"], "tokens")
+
+
+def panel(snapshot: Snapshot, speed: float | None) -> RenderableType:
+    """A snapshot as the live display shows it."""
+    return _Panel(snapshot, speed)
 
 
 @dataclass(frozen=True, slots=True)

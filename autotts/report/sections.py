@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from autotts.report.figures import letter
 from autotts.report.markup import Column, Html, bar, definitions, element, join, table, text
 from autotts.report.numbers import amount, count, duration, level_name, percent, plain, share_text
+from autotts.report.plane import letter
 from autotts.report.result import Interval, Level, Result, Round
-from autotts.report.words import accuracy, difference, equal_accuracy, level_order, sentences
+from autotts.report.words import accuracy, difference, equal_accuracy, level_order, mixture, sentences
 
 
 def headline(found: Result) -> Html:
     """What was found, in words and in four figures."""
     low, high = found.accuracy.low, found.accuracy.high
     tiles = [
-        _tile("right answers", f"{percent(found.accuracy.value)} %", _between(percent(low), percent(high), " %", low)),
+        _tile("right answers", _right(found.accuracy), _between(percent(low), percent(high), " %", low)),
         _tile(
             "mean cost per prompt",
             amount(found.cost.mean, found.unit),
@@ -30,6 +30,10 @@ def headline(found: Result) -> Html:
         element("p", text(sentences(found.model_copy(update={"verdict": ""})))),
         element("p", text(_ended(found)), css="soft") if _ended(found) else Html(""),
     )
+
+
+def _right(measured: Interval) -> str:
+    return "not measured" if measured.value is None else f"{percent(measured.value)} %"
 
 
 def _tile(name: str, value: str, below: str) -> Html:
@@ -72,12 +76,14 @@ def plane(found: Result) -> Html:
             text("Up is better, left is cheaper. All figures come from held-out prompts with fresh draws."),
             css="soft",
         ),
-        element("div", element("div", id="frontier"), element("ul", *key, css="key"), css="frontier"),
+        element("div", element("div", id="frontier", css="drawn"), element("ul", *key, css="key"), css="frontier"),
     )
 
 
 def baselines(found: Result) -> Html:
     """Our policy beside the honest baselines."""
+    if not found.baselines:
+        return Html("")
     columns = [
         Column(""),
         Column("right, % (95 % interval)", "w"),
@@ -92,6 +98,9 @@ def baselines(found: Result) -> Html:
         if not b.attainable:
             notes.insert(0, "cannot be had in service")
         about = element("div", text("; ".join(notes)), css="soft") if notes else Html("")
+        if len(b.route) == 1:  # the same for every prompt
+            arm = mixture(next(iter(b.route.values())))
+            about = Html(element("div", element("code", text(arm)), css="soft") + about)
         costs = [text(amount(b.cost.mean, found.unit)), text(amount(b.cost.p95, found.unit))]
         rows.append([Html(name + about), text(accuracy(b.accuracy)), *costs, _difference(b.difference)])
     return join(
@@ -144,7 +153,7 @@ def budgets(found: Result, *, drawn: bool) -> Html:
     return join(
         element("h2", text("Does adapting to the prompt pay?")),
         element("p", text(_BUDGETS), css="soft"),
-        element("div", id="differences") if drawn else Html(""),
+        element("div", id="differences", css="drawn") if drawn else Html(""),
         table(columns, rows),
     )
 
@@ -165,10 +174,7 @@ def route(found: Result) -> Html:
     for name, mixed in sorted(found.policy.route.items(), key=lambda item: level_order(item[0])):
         level = by_bin.get(name, Level(bin=name))
         arms = sorted((pair for pair in mixed if pair[1] > 0), key=lambda pair: -pair[1])
-        mix = [
-            element("div", Html(f"{text(share_text(share))} "), element("code", text(arm)), css="mix")
-            for arm, share in arms
-        ]
+        mix = [element("div", _part(share), element("code", text(arm)), css="mix") for arm, share in arms]
         share = Html("") if level.share is None else Html(text(share_text(level.share)) + bar(level.share))
         rows.append(
             [
@@ -191,6 +197,10 @@ def route(found: Result) -> Html:
         element("p", text(_rule(found)), css="soft"),
         table(columns, rows),
     )
+
+
+def _part(share: float) -> Html:
+    return text("") if share >= 1.0 else Html(f"{text(share_text(share))} ")
 
 
 def _rule(found: Result) -> str:
@@ -229,12 +239,12 @@ def levels(found: Result) -> Html:
                 "figure",
                 element("h3", text(level_name(level.bin).capitalize())),
                 element("div", text(", ".join(facts)), css="soft"),
-                element("div", id=level_id(index)),
+                element("div", id=level_id(index), css="drawn"),
                 element("figcaption", *([text("chosen: ")] if chosen else []), *chosen),
             )
         )
     return join(
-        element("h2", text("Arms by level")),
+        element("h2", text("Arms by level" if len(found.levels) > 1 else "Arms")),
         element("p", text(_LEVELS), css="soft"),
         element("div", *figures, css="levels"),
     )
@@ -242,8 +252,8 @@ def levels(found: Result) -> Html:
 
 _LEVELS = (
     "Every arm that was tried on the search prompts of a level: filled marks were raced, open ones computed from the "
-    "same draws; the line is their frontier, blue diamonds are in the policy. The best of many arms looks better on the "
-    "search prompts than it is; the star with its interval is what the policy reached on held-out prompts."
+    "same draws; the line is their frontier, blue diamonds are in the policy. The best of many arms looks better on "
+    "the search prompts than it is; the star with its interval is what the policy reached on held-out prompts."
 )
 
 

@@ -30,20 +30,23 @@ p { margin: .3rem 0 .8rem; max-width: 75ch; }
 .ours { color: var(--ours); } .alike { color: var(--alike); }
 .levels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); gap: 22px 18px; }
 .levels figure { margin: 0; min-width: 0; }
+.drawn { overflow: hidden; min-width: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .82rem; vertical-align: bottom; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--rule); }
 td { vertical-align: top; }
 td.n, th.n { text-align: right; white-space: nowrap; }
-td.w { white-space: nowrap; }
+td.w { white-space: nowrap; } .n + .w { padding-left: 14px; }
 tr.first td { font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, 'DejaVu Sans Mono', monospace; }
 .mix { margin: 0 0 4px; }
 .bar { display: block; height: 8px; border-radius: 4px; background: var(--rule); overflow: hidden; min-width: 80px; }
+td > .bar:only-child { margin-top: 8px; }
 .bar > span { display: block; height: 100%; background: var(--ours); }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 18px; font-size: .92rem; margin: .4rem 0; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 18px;
+  font-size: .92rem; margin: .4rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 0 32px; }
 .js-plotly-plot .plotly text:not(.legendtext) { fill: var(--ink) !important; }
@@ -56,8 +59,9 @@ dt { color: var(--soft); } dd { margin: 0; }
   .stack thead { display: none; }
   .stack, .stack tbody, .stack tr, .stack td { display: block; }
   .stack tr { padding: 8px 0; border-bottom: 1px solid var(--rule); }
-  .stack td, .stack td.n { border: 0; padding: 1px 0; text-align: left; white-space: normal; }
+  .stack td, .stack .n, .stack .n + .w { border: 0; padding: 1px 0; text-align: left; white-space: normal; }
   .stack td:first-child { font-weight: 600; }
+  .stack td .soft { font-weight: 400; }
   .stack td[data-name]::before { content: attr(data-name) ": "; color: var(--soft); font-weight: 400; }
   .stack td:empty { display: none; }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; } dd { margin: 0 0 6px; }
@@ -69,10 +73,13 @@ SCRIPT = """
 (function () {
   var figures = JSON.parse(document.getElementById('figures').textContent);
   Object.keys(figures).forEach(function (id) {
-    Plotly.newPlot(document.getElementById(id), figures[id].data, figures[id].layout, {
-      responsive: true, displaylogo: false, doubleClick: 'reset',
-      modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'zoomIn2d', 'zoomOut2d']
-    });
+    var place = document.getElementById(id);
+    Plotly.newPlot(place, figures[id].data, figures[id].layout, {displayModeBar: false, doubleClick: 'reset'});
+    // The place may change its width without the window doing so, as a grid does.
+    var width = place.clientWidth;
+    new ResizeObserver(function () {
+      if (place.clientWidth !== width) { width = place.clientWidth; Plotly.Plots.resize(place); }
+    }).observe(place);
   });
 })();
 """

@@ -1,0 +1,167 @@
+"""Tables fit the width they are given, tell everything, and stay letters where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated
+
+import pytest
+from rich.console import Console, RenderableType
+
+from autotts.core.node import Node
+from autotts.core.plan import Plan
+from autotts.core.strategy import Options, Range, Role
+from autotts.core.task import Problem, Task
+from autotts.report.lists import (
+    Answer,
+    Card,
+    Estimate,
+    answer_table,
+    estimate_table,
+    models_table,
+    strategies_table,
+    task_examples,
+    tasks_table,
+)
+from autotts.report.tables import result_table
+from autotts.report.words import words
+from tests.report import synthetic
+
+WIDTHS = (40, 80, 120)
+
+
+@dataclass(frozen=True)
+class Poll:
+    """The answer that most of n draws give.
+
+    More words that the list does not show.
+    """
+
+    n: Annotated[int, Range(1, 64, grid=(1, 4, 16), log=True, about="draws")] = 8
+    how: Annotated[str, Options(("most", "weighted"))] = "most"
+    model: Annotated[str, Role("policy")] = "S"
+
+    def plan(self, root: Node, rng: Random) -> Plan:
+        raise NotImplementedError
+
+
+TASK = Task(
+    "math", "sums and products [really]", "number", "exact", {1: 0.7, 2: 0.3},
+    lambda stream, level, count, seed: [], str, lambda a, b: a == b,
+)  # fmt: skip
+CARDS = (
+    Card("S", "policy", 300_000, {"1": 0.97, "2": 0.8, "3": 0.5, "4": 0.3, "5": 0.1}, "Apache-2.0"),
+    Card("someone/a-model-of-a-rather-long-name-7B-instruct", "policy", None, {}, ""),
+)
+LISTS: dict[str, RenderableType] = {
+    "models": models_table(CARDS),
+    "strategies": strategies_table({"poll": Poll}),
+    "tasks": tasks_table([TASK]),
+    "examples": task_examples(TASK, [Problem("a", "1+1", "2", 1), Problem("b", "what is " + "x" * 200, "y")]),
+    "estimate": estimate_table(Estimate(300, 250, 61234, 2.81e6, 1.62e13, "flops", 83.4)),
+    "answer": answer_table(Answer("15", "vote(n=8, model=S, temperature=0.8)", 8, 7.2e6, "flops", "3", "cap")),
+}
+
+
+def printed(renderable: RenderableType, width: int, *, terminal: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=terminal, color_system="truecolor" if terminal else None)
+    console.print(renderable)
+    return stream.getvalue()
+
+
+def told(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("case", ["result", "hostile", "without_levels", "bare", "nulls"])
+def test_result_table_fits_and_is_plain_letters(case: str, width: int) -> None:
+    text = printed(result_table(getattr(synthetic, case)()), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert text.isascii()
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_result_table_tells_all_at_any_width(width: int) -> None:
+    result = synthetic.result()
+    text = printed(result_table(result), width)
+    together = told(text)
+    for row in (*result["baselines"], result):
+        value = 100 * row["accuracy"]["value"]
+        assert f"{value:.1f} (" in together
+    assert "+20.3 (+18.7 to +22.0)" in together
+    assert "1.22 G" in together
+    assert "-0.5 (-2.1 to +1.2)" in together
+    assert "250 prompts" in together
+    assert "* true levels (oracle): cannot be had in service" in together
+    for budget in ("15 M", "40 M", "100 M", "250 M", "700 M"):
+        assert budget in together
+    assert "70 % one(model=M," in together
+
+
+def test_a_terminal_gets_colours_and_the_same_words() -> None:
+    text = printed(result_table(synthetic.result()), 80, terminal=True)
+    assert "\x1b[32m" in text
+    assert "our policy" in text
+
+
+def test_names_are_neither_rich_markup_nor_escape_codes() -> None:
+    text = printed(result_table(synthetic.hostile()), 80, terminal=True)
+    assert "[red]" in text
+    assert "\x1b[31ma" not in text
+
+
+def test_words_say_what_binds_and_whether_adapting_pays() -> None:
+    result = synthetic.result()
+    said = words(result)
+    assert said.startswith("On 250 held-out prompts the policy is right on 92.6 % (95 % interval 90.0 to 95.2)")
+    assert "ours minus it is +1.4 (-0.2 to +3.1) points." in said
+    assert result["budget"]["words"] + "." in said
+    assert said.endswith(result["verdict"])
+    assert "1e8flops binds." in words(synthetic.without_levels())
+    assert words(synthetic.bare()) == "The policy was not confirmed on held-out prompts, so no accuracy is stated."
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_fit(name: str, width: int) -> None:
+    text = printed(LISTS[name], width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [
+        ("models", ["300 k", "Apache-2.0", "5: 10.0", "someone/a-model-of-a-rather-long-name"]),
+        (
+            "strategies",
+            ["poll The answer that most of n draws give.", "whole number 1 to 64, default 8, tried at 1 4 16; draws",
+             "one of most, weighted, default most", "name of a model, default S"],
+        ),
+        ("tasks", ["sums and products [really]", "level 1 70 %, level 2 30 %"]),
+        ("examples", ["level 1", "answer: 2", "1+1"]),
+        ("estimate", ["300 to search on, 250 held out", "about 61,000", "about 16 Tflops", "about 1 min 23 s"]),
+        ("answer", ["answer 15", "level 3 (predicted)", "7.2 Mflops", "ended cap"]),
+    ],
+)  # fmt: skip
+def test_lists_tell(name: str, pieces: list[str]) -> None:
+    text = told(printed(LISTS[name], 120))
+    for piece in pieces:
+        assert piece in text
+    assert "More words" not in text
+
+
+def test_importing_the_room_loads_no_figures() -> None:
+    code = (
+        "import sys, autotts.report, autotts.report.tables, autotts.report.lists, autotts.report.progress, "
+        "autotts.report.page, autotts.report.dashboard; "
+        "sys.exit(bool({'plotly', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
