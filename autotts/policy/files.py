@@ -123,10 +123,9 @@ def write_atomic(path: Path, text: str) -> None:
         finally:
             fresh.unlink(missing_ok=True)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another folder or make room"
-        ) from None
+    except (OSError, UnicodeEncodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it holds half a character"
+        raise InputError(f"{path}: cannot be written: {reason or error}; the old file, if any, is as it was") from None
 
 
 def _sync_folder(folder: Path) -> None:

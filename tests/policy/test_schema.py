@@ -212,6 +212,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
 
 
+def test_the_old_file_stays_whole_until_the_new_one_is(tmp_path):
+    path = tmp_path / "policy.json"
+    write_atomic(path, "old " * 1000)
+    with open(path) as reader:
+        write_atomic(path, "new")
+        assert reader.read() == "old " * 1000
+    assert path.read_text() == "new"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_atomic(path, "x" * 100_000 + "\ud800")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["policy.json"]
+
+
 def test_a_policy_without_levels():
     data = policy_data()
     data["difficulty"] = {"kind": "none", "bins": ["all"]}

@@ -69,6 +69,8 @@ def test_the_prior_follows_the_mix():
     unlike = "solve: 20+30-15+9"
     assert mixed.probabilities(unlike)[3] > even.probabilities(unlike)[3]
     assert mixed.prior == pytest.approx([0.01, 0.01, 0.96, 0.01, 0.01])
+    alike = fit(["same text"] * 40, [1, 2] * 20, 0, mix={1: 0.9, 2: 0.1})
+    assert alike.probabilities("same text") == pytest.approx({1: 0.9, 2: 0.1}, abs=1e-3)
     with pytest.raises(InputError, match="positive share"):
         fit(prompts, levels, 0, mix={1: 1.0})
 
