@@ -78,7 +78,11 @@ class _Models:
         yield table
 
     def _listed(self, card: Card) -> RenderableType:
-        facts = [plain(card.role), f"{_size(card.parameters)} parameters", plain(card.licence)]
+        facts = [
+            plain(card.role),
+            "size unknown" if card.parameters is None else f"{_size(card.parameters)} parameters",
+            plain(card.licence),
+        ]
         lines = [Text(", ".join(fact for fact in facts if fact))]
         if card.accuracy:
             lines.append(Text(f"right, % by level: {_by_level(card)}"))
@@ -90,7 +94,7 @@ def _size(parameters: int | None) -> str:
 
 
 def _by_level(card: Card) -> str:
-    return "  ".join(f"{plain(level)}: {percent(share)}" for level, share in card.accuracy.items())
+    return "  ".join(f"{plain(level)}:{percent(share)}" for level, share in card.accuracy.items())
 
 
 def strategies_table(strategies: Mapping[str, type]) -> RenderableType:
@@ -190,7 +194,7 @@ def answer_table(answer: Answer) -> RenderableType:
         ("cost", show(answer.cost, answer.unit)),
     ]
     if answer.level is not None:
-        rows.insert(1, ("level", f"{level_name(answer.level)} (predicted)"))
+        rows.insert(1, ("level", f"{plain(answer.level)} (predicted)"))
     if answer.ended is not None:
         rows.append(("ended", plain(answer.ended)))
     return _facts(rows)

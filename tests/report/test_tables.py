@@ -139,7 +139,7 @@ def test_lists_fit(name: str, width: int) -> None:
 @pytest.mark.parametrize(
     ("name", "pieces"),
     [
-        ("models", ["300 k", "Apache-2.0", "5: 10.0", "someone/a-model-of-a-rather-long-name"]),
+        ("models", ["300 k", "Apache-2.0", "4:30.0 5:10.0", "someone/a-model-of-a-rather-long-name"]),
         (
             "strategies",
             ["poll The answer that most of n draws give.", "whole number 1 to 64, default 8, tried at 1 4 16; draws",
@@ -148,7 +148,7 @@ def test_lists_fit(name: str, width: int) -> None:
         ("tasks", ["sums and products [really]", "level 1 70 %, level 2 30 %"]),
         ("examples", ["level 1", "answer: 2", "1+1"]),
         ("estimate", ["300 to search on, 250 held out", "about 61,000", "about 16 Tflops", "about 1 min 23 s"]),
-        ("answer", ["answer 15", "level 3 (predicted)", "7.2 Mflops", "ended cap"]),
+        ("answer", ["answer 15", "level 3 (predicted) arm", "7.2 Mflops", "ended cap"]),
     ],
 )  # fmt: skip
 def test_lists_tell(name: str, pieces: list[str]) -> None:
