@@ -212,13 +212,6 @@ class Frontier:
             return self.cheapest
         return self._between(bisect_right(values, value) - 1, value, values)
 
-    def spread(self, count: int) -> list[float]:
-        """`count` budgets that bind, evenly spaced on a log scale strictly between cheapest and best."""
-        low, high = max(self._costs[0], self._costs[-1] * 1e-6), self._costs[-1]
-        if not low < high:
-            return []
-        return [low * (high / low) ** (k / (count + 1)) for k in range(1, count + 1)]
-
     @cached_property
     def _costs(self) -> list[float]:
         """Mean cost after each number of steps."""

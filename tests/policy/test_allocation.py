@@ -171,12 +171,6 @@ def test_nonsense_is_refused(bins, weights):
         frontier(bins, weights)
 
 
-def test_spread_of_budgets_lies_strictly_inside():
-    solved = frontier({"all": [Point("a", 0.2, 1), Point("b", 0.6, 64)]}, {"all": 1})
-    assert solved.spread(5) == pytest.approx([2, 4, 8, 16, 32])
-    assert frontier({"all": [Point("a", 0.2, 1)]}, {"all": 1}).spread(5) == []
-
-
 def test_cheapest_within_noise():
     rng = np.random.default_rng(0)
     hard = rng.random(400)
