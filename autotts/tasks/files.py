@@ -112,7 +112,7 @@ def _problems(path: Path, rows: Rows) -> list[Problem]:
     prompts: dict[str, tuple[int, Problem]] = {}
     for line, row in rows:
         problem = _problem(f"{path}, line {line}", row)
-        if (before := ids.setdefault(problem.id, line)) != line and row.get("id") is not None:
+        if (before := ids.setdefault(problem.id, line)) != line and row.get("id") not in (None, ""):
             raise InputError(
                 f"{path}: expected an id for each prompt, found the id {problem.id!r} on lines {before} and {line}: "
                 "give each its own, or leave the column id out"

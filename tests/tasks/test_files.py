@@ -113,6 +113,7 @@ def test_letters_are_a_choice_and_a_reader_may_be_named(write: Write) -> None:
 
 def test_the_same_row_twice_is_one_problem(write: Write) -> None:
     assert load(write("a.jsonl", rows(8) + rows(8))).about.startswith("8 prompts")
+    assert load(write("b.csv", "id,prompt,answer\n,p,1\n,p,1\n,q,2\n")).about.startswith("2 prompts")
 
 
 def test_without_an_id_a_problem_keeps_its_name_when_the_file_grows(write: Write) -> None:
