@@ -85,7 +85,7 @@ class Estimate:
     worst: Floats
 
 
-def estimate(pool: Pool, strategy: Strategy, *, seed: int = 0, orders: int = 128) -> Estimate:
+def estimate(pool: Pool, strategy: Strategy, *, seed: int = 0, orders: int = 64) -> Estimate:
     """What a pooled strategy gives on a pool of the draws that it chooses among.
 
     Parameters
@@ -110,6 +110,8 @@ def estimate(pool: Pool, strategy: Strategy, *, seed: int = 0, orders: int = 128
         return _first_finish(pool, order, strategy.k)
     if isinstance(strategy, Adaptive):
         return _adaptive(pool, order, strategy)
+    if n == pool.draws:
+        order = order[:1]  # all orderings hold the same draws
     drawn = pool.begun(n)
     cost = drawn + n * pool.cost.mean(1)
     worst = drawn[:, None] + pool.cost[:, order].sum(2)
@@ -186,36 +188,34 @@ def _earliest(voters: Ints, right: Bools) -> Floats:
 
 def _adaptive(pool: Pool, order: Ints, strategy: Adaptive) -> Estimate:
     """The counts of the first two answers, draw by draw, until they are sure; then as a vote."""
-    most, answers = order.shape[1], pool.answers[:, order]
+    most, width = order.shape[1], int(pool.answers.max(initial=0)) + 1
     sure = _sure(most, strategy.threshold)
-    shape = answers.shape[:2]
-    at = np.arange(answers[..., 0].size).reshape(shape)
-    width = int(pool.answers.max(initial=0)) + 1
-    counts = np.zeros(shape[0] * shape[1] * width, np.int64)
-    leader = np.full(shape, -1)
-    first, second, taken = (np.zeros(shape, np.int64) for _ in range(3))
-    going = np.ones(shape, bool)
+    answers = pool.answers[:, order].reshape(-1, most)
+    price = pool.cost[:, order].reshape(-1, most)
+    counts = np.zeros((len(answers), width + 1), np.int64)  # the last column is for what cannot be read
+    taken, made = np.full(len(answers), most), np.zeros(len(answers))
+    going = np.arange(len(answers))  # orderings that have not stopped, and of each of them:
+    first, second, leader = np.zeros_like(going), np.zeros_like(going), np.full_like(going, -1)
     for i in range(most):
-        answer = answers[..., i]
-        taken += going
-        votes = going & (answer >= 0)
-        cell = at[votes] * width + answer[votes]
-        counts[cell] += 1
-        own = np.zeros(shape, np.int64)
-        own[votes] = counts[cell]
-        ahead = votes & (own > first)
-        passed = ahead & (answer != leader)
-        second = np.where(passed, first, np.where(votes & ~ahead & (answer != leader), np.maximum(second, own), second))
-        first = np.where(ahead, own, first)
+        answer = answers[going, i]
+        made[going] += price[going, i]
+        counts[going, answer] += 1
+        own = np.where(answer >= 0, counts[going, answer], 0)
+        passed = (own > first) & (answer != leader)
+        other = np.where(answer != leader, np.minimum(own, first), 0)  # the leader that was passed, or the follower
+        second, first = np.maximum(second, other), np.maximum(first, own)
         leader = np.where(passed, answer, leader)
         if (i + 1) % strategy.batch == 0:
-            going &= ~((first > 0) & sure[first, second])
-            if not going.any():
+            stop = (first > 0) & sure[first, second]
+            taken[going[stop]] = i + 1
+            going, first, second, leader = (x[~stop] for x in (going, first, second, leader))
+            if not going.size:
                 break
-    value = _won(counts.reshape(*shape, width).astype(np.float64), _right(pool))
-    made = np.take_along_axis(np.cumsum(pool.cost[:, order], axis=2), taken[..., None] - 1, 2)[..., 0]
-    each = np.zeros(len(made)) if pool.next_cost is None else pool.next_cost
-    cost = pool.prompt_cost[:, None] + (taken - 1) * each[:, None] + made
+    shape = (len(pool.answers), len(order))
+    value = _won(counts[:, :width].reshape(*shape, width).astype(np.float64), _right(pool))
+    cost = pool.prompt_cost[:, None] + made.reshape(shape)
+    if pool.next_cost is not None:
+        cost = cost + (taken.reshape(shape) - 1) * pool.next_cost[:, None]
     return Estimate(value, cost.mean(1), cost.max(1))
 
 

@@ -29,9 +29,9 @@ def surety(first: int, second: int) -> Fraction:
 class Adaptive:
     """Majority vote that stops drawing when it is sure."""
 
-    most: Annotated[int, Range(1, 64, grid=(4, 8, 16, 32, 64), log=True, about="most draws")] = 16
+    most: Annotated[int, Range(1, 64, grid=(4, 8, 16, 32), log=True, about="most draws")] = 16
     threshold: Annotated[
-        float, Range(0.0, 1.0, grid=(0.8, 0.9, 0.95), about="surety of the leading answer to stop at; 1 never stops")
+        float, Range(0.0, 1.0, grid=(0.85, 0.95), about="surety of the leading answer to stop at; 1 never stops")
     ] = 0.95
     batch: Annotated[int, Range(1, 64, grid=(1,), log=True, about="draws made side by side between checks")] = 1
     model: Model = "policy"
