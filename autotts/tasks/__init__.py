@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from autotts.core.task import Task
+from autotts.errors import InputError
 from autotts.tasks.graders import GRADERS
 from autotts.tasks.math import MATH
 from autotts.tasks.readers import READERS
 
-__all__ = ["GRADERS", "READERS", "tasks"]
+__all__ = ["GRADERS", "READERS", "find", "tasks"]
 
 
 def tasks() -> dict[str, Task]:
     """Tasks that come with autotts, by name."""
     return {"math": MATH}
+
+
+def find(name: str) -> Task:
+    """The task of this name, or the one in a file of prompts and answers."""
+    known = tasks()
+    if name in known:
+        return known[name]
+    from pathlib import Path
+
+    path = Path(name)
+    if path.suffix or path.exists():
+        from autotts.tasks.files import load
+
+        return load(path)
+    raise InputError(
+        f"unknown task {name!r}; expected one of {', '.join(known)}, or a file of prompts and answers (.jsonl, .csv)"
+    )

@@ -1,0 +1,112 @@
+"""A policy or a single strategy, measured on a task's prompts with fresh draws and real runs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autotts.core.strategy import Strategy
+from autotts.core.task import Problem, Task
+from autotts.engine.memo import Memo, Samples
+from autotts.errors import InputError
+from autotts.estimate.intervals import resample
+from autotts.policy.schema import Policy
+from autotts.search.confirm import as_dict
+from autotts.search.measure import Table
+from autotts.search.runs import Ran, Readable, Runner
+from autotts.search.together import together
+from autotts.strategies.arms import show
+from autotts.worlds.epochs import Epoch
+
+EPOCH = 2  # neither what a search draws nor what a confirmation draws
+
+
+async def evaluate(
+    subject: Policy | Strategy,
+    task: Task,
+    table: Table,
+    world: Readable,
+    samples: Samples,
+    *,
+    scorers: Sequence[str],
+    unit: str,
+    budget: float | None = None,
+    cap: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Run the subject on every problem of a table.
+
+    A policy's mixture is decided for each prompt as it is when served. Accuracy, cost and their 95 % intervals are
+    means over the table's weights; prompts are resampled within their level.
+    """
+    problems = table.problems
+    async with Memo(Epoch(world, EPOCH, scorers), samples) as memo:
+        runner = Runner(memo, world, task, cap)
+        if isinstance(subject, Policy):
+            routed = [subject.route(p.prompt, budget, token=f"{seed}:{p.id}") for p in problems]
+            arms = [r.strategy for r in routed]
+        else:
+            arms = [subject] * len(problems)
+        ran = await together(runner.run(arm, p) for arm, p in zip(arms, problems))
+    return _figures(subject, task, table, arms, ran, unit, seed, cap)
+
+
+def _figures(
+    subject: Policy | Strategy,
+    task: Task,
+    table: Table,
+    arms: Sequence[Strategy],
+    ran: Sequence[Ran],
+    unit: str,
+    seed: int,
+    cap: int | None,
+) -> dict[str, Any]:
+    strata = ["all" if p.level is None else str(p.level) for p in table.problems]
+    value = np.array([float(r.correct) for r in ran])
+    cost = np.array([float(r.cost) for r in ran])
+    shares: dict[Hashable, float] = {}
+    for name, weight in zip(strata, table.weight):
+        shares[name] = shares.get(name, 0.0) + float(weight)
+    over = resample(strata, shares, seed=seed)
+    accuracy, spent, p95 = over.mean(value), over.mean(cost), over.quantile(cost, 0.95).value
+    levels = []
+    for name in sorted(set(strata)):
+        rows = [i for i, s in enumerate(strata) if s == name]
+        levels.append(
+            {
+                "bin": name,
+                "prompts": len(rows),
+                "accuracy": as_dict(resample([name] * len(rows), seed=seed).mean(value[rows])),
+                "cost": float(cost[rows].mean()),
+                "arms": sorted({show(arms[i]) for i in rows}),
+            }
+        )
+    return {
+        "format": "autotts.evaluation/1",
+        "task": task.name,
+        "subject": "policy" if isinstance(subject, Policy) else show(subject),
+        "unit": unit,
+        "prompts": len(ran),
+        "accuracy": as_dict(accuracy),
+        "cost": {"unit": unit, "mean": spent.value, "low": spent.low, "high": spent.high, "p95": p95, "cap": cap},
+        "unanswered": sum(r.answer is None for r in ran),
+        "levels": levels,
+    }
+
+
+def table_of(task: Task, stream: str, count: int, seed: int) -> Table:
+    """Problems of a stream, equally many at each level, with weights that stand for the task's mix."""
+    levels: list[int | None] = [*sorted(task.mix)] if task.mix else [None]
+    problems: list[Problem] = []
+    weight: list[float] = []
+    total = sum(task.mix.values()) or 1.0
+    for level in levels:
+        some = task.source(stream, level, count, seed)
+        problems += some
+        share = 1.0 if level is None else task.mix[level] / total
+        weight += [share / len(some)] * len(some)
+    if not problems:
+        raise InputError(f"task {task.name!r} has no {stream} prompts")
+    return Table(problems, np.array(weight) / sum(weight))

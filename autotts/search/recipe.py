@@ -1,0 +1,112 @@
+"""A study's recipe: everything that its result depends on, checked once, with what it may cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from autotts.core.cost import Amount, parse_amount
+from autotts.errors import InputError
+
+PROPOSERS = ("tpe", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a study is asked to do.
+
+    `search` and `confirm` are prompts a level (or in all, for a task without levels); `trials` are raced arms over
+    all levels; `slots` are arms a level and round. `rounds` of no gain end the study as converged.
+    """
+
+    task: str = "math"
+    models: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    budget: str | None = None
+    target: float | None = None
+    cap: str | None = None
+    search_budget: str | None = None
+    trials: int = 60
+    timeout: float | None = None
+    seed: int = 0
+    proposer: str = "tpe"
+    search: int = 48
+    confirm: int = 48
+    stream: str = "confirm"
+    block: int = 12
+    slots: int = 3
+    patience: int = 2
+    budgets: int = 5
+
+    def __post_init__(self) -> None:
+        for name, low in (("trials", 1), ("search", 8), ("confirm", 8), ("block", 4), ("slots", 1), ("patience", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise InputError(f"{name}: expected a whole number of at least {low}, found {value!r}")
+        if self.proposer not in PROPOSERS:
+            raise InputError(f"proposer: expected one of {', '.join(PROPOSERS)}, found {self.proposer!r}")
+        if self.budget is not None and self.target is not None:
+            raise InputError("expected --budget or --target, found both: give one of them")
+        if self.target is not None and not 0 < self.target <= 1:
+            raise InputError(f"target: expected an accuracy above 0 and up to 1, such as 0.9, found {self.target!r}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError(f"timeout: expected seconds above 0, found {self.timeout!r}")
+        if self.stream not in ("confirm", "test"):
+            raise InputError(f"stream: expected confirm or test, found {self.stream!r}")
+        amounts = [a for a in (self.amount, self.cap_amount, self.search_amount) if a is not None]
+        for amount in amounts[1:]:
+            if amount.unit != amounts[0].unit:
+                raise InputError(
+                    f"expected budget, cap and search budget in one unit, found {amounts[0].unit} and {amount.unit}"
+                )
+
+    @property
+    def amount(self) -> Amount | None:
+        """The mean budget a prompt."""
+        return None if self.budget is None else parse_amount(self.budget, "--budget")
+
+    @property
+    def cap_amount(self) -> Amount | None:
+        """The most that one prompt may cost."""
+        return None if self.cap is None else parse_amount(self.cap, "--cap")
+
+    @property
+    def search_amount(self) -> Amount | None:
+        """The most that the whole study may spend."""
+        return None if self.search_budget is None else parse_amount(self.search_budget, "--search-budget")
+
+    @property
+    def unit(self) -> str:
+        """The unit that everything is counted in: that of the first amount given, or FLOPs."""
+        for amount in (self.amount, self.cap_amount, self.search_amount):
+            if amount is not None:
+                return amount.unit
+        return "flops"
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this study and no other; the rest may change when it is run again."""
+        free = {"budget", "target", "search_budget", "trials", "timeout", "budgets", "patience"}
+        return {key: value for key, value in asdict(self).items() if key not in free} | {"unit": self.unit}
+
+    def digest(self) -> str:
+        """A short hash of the whole recipe."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def recipe_from(values: dict[str, Any], where: str) -> Recipe:
+    """A recipe from a TOML table; unknown keys and wrong types are errors that name the key."""
+    known = {field.name: field for field in fields(Recipe)}
+    for key, value in values.items():
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; expected some of {', '.join(known)}")
+        default = known[key].default
+        wanted: tuple[type, ...] = (int,) if isinstance(default, int) else (str, int, float)
+        if key in ("models", "strategies"):
+            wanted = (list, tuple)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise InputError(f"{where}: {key}: expected {wanted[0].__name__}, found {value!r}")
+    listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Recipe(**listed)

@@ -1,0 +1,214 @@
+"""What a study found, as the one JSON object that `result.json`, the report and `--json` share."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autotts import __version__
+from autotts.core.cost import show
+from autotts.estimate.intervals import resample
+from autotts.search.choose import Choice, Route
+from autotts.search.confirm import Confirmed, Figures, Hull, as_dict
+from autotts.search.level import Level
+from autotts.search.recipe import Recipe
+from autotts.search.rounds import Round
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """New work of this study and its runs before, in parts of the study's unit."""
+
+    search: int
+    confirm: int
+    by_model: Mapping[str, int]
+    draws: int
+    reused: int
+    tokens: int
+    seconds: float
+
+
+def assemble(
+    *,
+    name: str,
+    recipe: Recipe,
+    stopped: tuple[str, str],
+    choice: Choice,
+    confirmed: Confirmed,
+    levels: Sequence[Level],
+    weights: Mapping[str, float],
+    history: Sequence[Round],
+    spent: Spent,
+    difficulty: Mapping[str, Any],
+    models: Mapping[str, str],
+    command: str,
+    date: str,
+) -> dict[str, Any]:
+    """The result, in the shape `autotts.result/1`."""
+    unit = recipe.unit
+    ours = confirmed.ours
+    return {
+        "format": "autotts.result/1",
+        "study": name,
+        "unit": unit,
+        "stopped": {"why": stopped[0], "words": stopped[1]},
+        "budget": {
+            "asked": choice.budget,
+            "text": recipe.budget or (f"accuracy {recipe.target:g}" if recipe.target else "none"),
+            "binds": choice.binds,
+            "words": choice.words,
+        },
+        "verdict": verdict(confirmed, unit),
+        "policy": {"budget": choice.allocation.cost, "route": _routes(choice.allocation.route)},
+        "accuracy": as_dict(ours.accuracy),
+        "cost": {"unit": unit, **_cost(ours), "cap": None if recipe.cap_amount is None else recipe.cap_amount.parts},
+        "baselines": [
+            {
+                "name": b.name,
+                "kind": b.kind,
+                "route": _routes(b.route if b.kind != "hull" else {"all": b.routes(0)}),
+                "accuracy": as_dict(figures.accuracy),
+                "cost": _cost(figures),
+                "difference": as_dict(gap),
+                "note": b.note,
+                "attainable": b.attainable,
+            }
+            for b, figures, gap in confirmed.baselines
+        ],
+        "frontier": [
+            {
+                "budget": budget,
+                "binds": True,
+                "route": _routes(allocation.route),
+                "search": {"value": allocation.value, "cost": allocation.cost},
+                "accuracy": as_dict(figures.accuracy),
+                "cost": _cost(figures),
+                **_hull(hull),
+            }
+            for budget, allocation, figures, hull in confirmed.budgets
+        ],
+        "levels": [_level(level, weights, choice, confirmed, recipe.seed) for level in levels],
+        "difficulty": dict(difficulty),
+        "spend": {
+            "unit": unit,
+            "total": spent.search + spent.confirm,
+            "search": spent.search,
+            "confirm": spent.confirm,
+            "by_model": dict(spent.by_model),
+            "draws": spent.draws,
+            "reused": spent.reused,
+            "tokens": spent.tokens,
+            "seconds": spent.seconds,
+            "search_budget": None if recipe.search_amount is None else recipe.search_amount.parts,
+        },
+        "prompts": {
+            "search": len(levels[0].table.problems),
+            "confirm": len(confirmed.held.table.problems),
+            "stream": recipe.stream,
+            "weights": "by the task's mix of levels" if len(levels) > 1 else "equal",
+        },
+        "trials": _trials(levels),
+        "rounds": [
+            {"round": r.number, "area": r.area, "draws": r.draws, "raced": r.raced, "pruned": r.pruned, "free": r.free}
+            for r in history
+        ],
+        "provenance": {
+            "version": __version__,
+            "seed": recipe.seed,
+            "command": command,
+            "date": date,
+            "recipe": recipe.digest(),
+            "models": dict(models),
+            "python": platform.python_version(),
+            "platform": platform.system(),
+        },
+    }
+
+
+def verdict(confirmed: Confirmed, unit: str) -> str:
+    """Whether adapting to the prompt paid, in words that the interval allows."""
+    gaps = [("the chosen budget", confirmed.baselines[0][2], confirmed.ours)]
+    gaps += [(show(budget, unit), hull.difference, figures) for budget, _, figures, hull in confirmed.budgets]
+    better = [name for name, gap, _ in gaps if gap.low > 0]
+    worse = [name for name, gap, _ in gaps if gap.high < 0]
+    mean = float(np.mean([gap.value for _, gap, _ in gaps]))
+    tail = f" (mean difference over {len(gaps)} budgets: {100 * mean:+.1f} points of accuracy at equal cost)."
+    if better and not worse:
+        return f"Adapting to the prompt pays here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
+    if worse and not better:
+        return f"Adapting to the prompt does not pay here: worse beyond noise at {', '.join(worse)}" + tail
+    if mean > 0:
+        return "Adapting to the prompt looks better here, but no budget shows it beyond noise" + tail
+    return "Adapting to the prompt does not pay here" + tail
+
+
+def _routes(route: Mapping[str, Route]) -> dict[str, list[list[Any]]]:
+    return {name: [[arm, share] for arm, share in shares] for name, shares in route.items()}
+
+
+def _cost(figures: Figures) -> dict[str, float]:
+    cost = figures.cost
+    return {"mean": cost.value, "low": cost.low, "high": cost.high, "p95": figures.p95}
+
+
+def _hull(hull: Hull) -> dict[str, Any]:
+    return {
+        "uniform": {
+            "route": _routes({"all": hull.route}),
+            "accuracy": as_dict(hull.figures.accuracy),
+            "cost": _cost(hull.figures),
+        },
+        "difference": as_dict(hull.difference),
+        "equal_accuracy_cost": hull.equal_accuracy_cost,
+    }
+
+
+def _level(
+    level: Level, weights: Mapping[str, float], choice: Choice, confirmed: Confirmed, seed: int
+) -> dict[str, Any]:
+    front = {p.arm for p in level.frontier()}
+    shares = dict(choice.allocation.route[level.name])
+    arms = []
+    resampled = resample([level.name] * len(level.rows), seed=seed)
+    for p in sorted(level.points(), key=lambda p: (p.cost, p.arm)):
+        values = level.table.arms[p.arm].value[level.rows]
+        spread = resampled.mean(values) if p.arm in front else None
+        arms.append(
+            {
+                "arm": p.arm,
+                "value": p.value,
+                "low": None if spread is None else spread.low,
+                "high": None if spread is None else spread.high,
+                "cost": p.cost,
+                "free": p.arm not in level.raced,
+                "frontier": p.arm in front,
+                "chosen": shares.get(p.arm, 0.0),
+            }
+        )
+    held = confirmed.held
+    rows = [i for i, name in enumerate(held.level) if name == level.name]
+    got = confirmed.ours.measured
+    confirming = resample([level.name] * len(rows), seed=seed)
+    return {
+        "bin": level.name,
+        "share": weights[level.name],
+        "prompts": {"search": len(level.rows), "confirm": len(rows)},
+        "arms": arms,
+        "confirmed": {
+            "accuracy": as_dict(confirming.mean(got.value[rows])),
+            "cost": as_dict(confirming.mean(got.cost[rows])),
+        },
+    }
+
+
+def _trials(levels: Sequence[Level]) -> dict[str, int]:
+    raced = sum(len(level.raced) for level in levels)
+    pruned = sum(not whole for level in levels for whole in level.raced.values())
+    states = [t for level in levels for t in level.study.get_trials(deepcopy=False)]
+    free = sum(bool(t.user_attrs.get("free")) for t in states)
+    failed = sum(t.state.name == "FAIL" for t in states)
+    return {"raced": raced, "pruned": pruned, "free": free, "failed": failed}

@@ -1,0 +1,186 @@
+"""The rounds of a study: ask, race, tell, until a limit is reached or nothing more is gained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autotts.core.cost import ModelCard
+from autotts.core.strategy import Strategy
+from autotts.errors import SearchBudgetReached
+from autotts.policy.allocation import Point
+from autotts.search.level import Level, Slot, neighbours
+from autotts.search.measure import measure
+from autotts.search.race import Raced, race
+from autotts.search.recipe import Recipe
+from autotts.search.runs import Runner, depth, family, scorer
+from autotts.search.space import Space
+from autotts.search.together import together
+from autotts.strategies.arms import parse
+
+ERROR = 0.05  # over all arms and looks of a level
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did; `area` is the mean accuracy under the frontiers, over the range of log cost."""
+
+    number: int
+    area: float
+    draws: int
+    raced: int
+    pruned: int
+    free: int
+    seconds: float
+
+
+@dataclass
+class Rounds:
+    """The search of a study over its levels; `run` returns why it ended."""
+
+    recipe: Recipe
+    runner: Runner
+    levels: Sequence[Level]
+    weights: Mapping[str, float]
+    cards: Mapping[str, ModelCard]
+    watch: Callable[[Rounds], None] = lambda rounds: None
+    history: list[Round] = field(default_factory=list)
+    done: int = 0
+    total: int = 0
+    spread: tuple[float, float] = (0.0, 0.0)
+
+    async def run(self) -> tuple[str, str]:
+        """Rounds until a stop criterion holds: (trials | timeout | search-budget | converged, in words)."""
+        begun = time.monotonic()
+        design(self.levels, self.cards)
+        for number in range(1_000_000):
+            left = self.recipe.trials - sum(r.raced for r in self.history)
+            if left <= 0:
+                return "trials", f"{self.recipe.trials} trials were raced (--trials)"
+            try:
+                await self._round(number, left)
+            except SearchBudgetReached:
+                return "search-budget", f"the search used its part of {self.recipe.search_budget} (--search-budget)"
+            limit = self.recipe.timeout
+            if limit is not None and time.monotonic() - begun >= limit:
+                return "timeout", f"{limit:g} s had passed at the end of a round (--timeout)"
+            if self._converged():
+                return "converged", f"the last {self.recipe.patience} rounds gained nothing beyond noise"
+        raise AssertionError("unreachable")
+
+    async def _round(self, number: int, left: int) -> None:
+        begun, drawn = time.monotonic(), self.runner.memo.made
+        size = max(len(level.queue) for level in self.levels) if number == 0 else self.recipe.slots
+        asked: list[tuple[Level, Slot]] = []
+        for level in self.levels:
+            asked += [(level, slot) for slot in level.slots(number, size)]
+        if number:
+            asked = asked[:left]
+        self.total += sum(len(level.rows) for level, _ in asked)
+        raced = await together(self._race(level, slot) for level, slot in asked)
+        for (level, slot), result in zip(asked, raced):
+            level.settle(number, slot, result)
+        for level in self.levels:
+            await measure(self.runner, level.table, level.offspring(), seed=self.recipe.seed)
+        for (level, slot), result in zip(asked, raced):
+            level.tell(number, slot, result)
+        free = sum(len(level.add_free(number)) for level in self.levels)
+        neighbours(self.levels, self.recipe.slots)
+        self.history.append(
+            Round(
+                number,
+                self._area(),
+                self.runner.memo.made - drawn,
+                len(asked),
+                sum(r.bound is not None for r in raced),
+                free,
+                time.monotonic() - begun,
+            )
+        )
+        self.watch(self)
+
+    async def _race(self, level: Level, slot: Slot) -> Raced:
+        error = ERROR / max(1, self.recipe.trials // len(self.levels))
+        rivals = level.rivals(self.runner.cap)
+        return await race(
+            self.runner, slot.strategy, level.problems, rivals, block=self.recipe.block, error=error, tick=self._tick
+        )
+
+    def _tick(self, count: int) -> None:
+        self.done += count
+        self.watch(self)
+
+    def _area(self) -> float:
+        """Mean height of the levels' frontiers over log cost, in a range that the first round fixes."""
+        curves = {level.name: level.frontier(self.runner.cap) for level in self.levels}
+        if self.spread == (0.0, 0.0):
+            costs = [p.cost for curve in curves.values() for p in curve]
+            self.spread = (min(costs), max(costs) * 2)
+        low, high = np.log(self.spread)
+        grid = np.exp(np.linspace(low, high, 65))
+        return float(sum(self.weights[name] * height(curve, grid) for name, curve in curves.items()))
+
+    def _converged(self) -> bool:
+        """Whether the last rounds gained less than a quarter of the frontier's own standard error."""
+        patience = self.recipe.patience
+        if len(self.history) <= patience + 1:
+            return False
+        gain = self.history[-1].area - self.history[-1 - patience].area
+        p = min(max(self.history[-1].area, 0.0), 1.0)
+        spread = sum(self.weights[level.name] ** 2 * p * (1 - p) / len(level.rows) for level in self.levels)
+        return gain < 0.25 * float(np.sqrt(spread))
+
+
+def height(curve: Sequence[Point], grid: np.ndarray) -> float:
+    """Mean accuracy of a frontier at the costs of a grid; nothing below its cheapest arm."""
+    cost = np.array([p.cost for p in curve])
+    value = np.array([p.value for p in curve])
+    return float(np.interp(grid, cost, value, left=0.0).mean())
+
+
+def design(levels: Sequence[Level], cards: Mapping[str, ModelCard]) -> None:
+    """The first round, the same at every level: each model once greedily, and pools of one equal budget each.
+
+    (AgentTTS' first insight: compare models under one budget before anything else.)
+    """
+    for level in levels:
+        level.queue += [(s, "designed") for s in designed(level.space, cards)]
+
+
+def designed(space: Space, cards: Mapping[str, ModelCard], most: int = 64, dearest: int = 16) -> list[Strategy]:
+    """Greedy draws, and the largest pools on the grid that cost no more than `dearest` draws of the dearest model."""
+    size = {m: float(cards[m].active_parameters or cards[m].parameters or 1) for m in space.models}
+    top = max(size.values())
+    by = f", by={space.scorers[0]}" if space.scorers and "weighted_vote" in space.strategies else ""
+    name = "weighted_vote" if by else "vote"
+    out: list[Strategy] = []
+    for model in space.models:
+        if "one" in space.strategies:
+            out.append(parse(f"one(model={model}, temperature=0.0)"))
+        if name in space.strategies:
+            count = min(most, int(dearest * top / size[model]))
+            count = 1 << (count.bit_length() - 1)
+            out.append(parse(f"{name}(n={count}, model={model}, temperature=0.6{by})"))
+    return [s for s in out if space.params(s) is not None]
+
+
+async def complete(
+    runner: Runner, levels: Sequence[Level], seed: int, tick: Callable[[int], None] = lambda n: None
+) -> None:
+    """Measure, at every level, what stands on the frontier of any: the uniform baselines deserve the same arms."""
+    arms = {p.arm for level in levels for p in level.frontier(runner.cap)}
+    for level in levels:
+        for arm in sorted(arms):
+            strategy = parse(arm)
+            of = family(strategy)
+            if of is not None and not level.knows(strategy):
+                count, by = level.pools.get(of, (0, None))
+                level.pools[of] = (max(count, depth(strategy)), by or scorer(strategy))
+        wanted = level.offspring()
+        for arm in arms:
+            if not level.knows(parse(arm)):
+                wanted[arm] = [int(r) for r in level.rows]
+        await measure(runner, level.table, wanted, seed=seed, tick=tick)

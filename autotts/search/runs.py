@@ -1,0 +1,210 @@
+"""One arm on one prompt, and the pool of draws that many arms share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotts.core.cost import ModelCard
+from autotts.core.node import Choice, Node
+from autotts.core.plan import Draw, Join, Plan, Score, Spec
+from autotts.core.strategy import Strategy, knobs
+from autotts.core.task import Problem, Task
+from autotts.core.world import World
+from autotts.engine.live import search
+from autotts.engine.memo import Memo
+from autotts.estimate.replayed import Pool
+from autotts.search.together import together
+from autotts.strategies import POOLED
+from autotts.strategies.arms import name_of
+
+Floats = NDArray[np.float64]
+
+
+class Readable(World, Protocol):
+    """A world that can also be given a prompt."""
+
+    def root(self, prompt: str) -> tuple[Node, Any]:
+        """The prompt's node and state; an `InputError` where these models cannot read it."""
+        ...
+
+
+class Bench(Readable, Protocol):
+    """A world that a study can search: who draws, who scores, and what they cost."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Roles that draw."""
+        ...
+
+    @property
+    def scorers(self) -> Sequence[str]:
+        """Roles that score."""
+        ...
+
+    @property
+    def cards(self) -> Mapping[str, ModelCard]:
+        """Each role's card."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Draws that are exchangeable: one model, one temperature, one top-p."""
+
+    model: str
+    temperature: float
+    top_p: float
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(model=self.model, temperature=self.temperature, top_p=self.top_p)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How one run of an arm on one prompt went; cost in parts."""
+
+    answer: str | None
+    correct: bool
+    cost: int
+    ended: str
+
+
+def family(strategy: Strategy) -> Family | None:
+    """The draws that an arm chooses among, or None where it does more than choose."""
+    if name_of(strategy) not in POOLED:
+        return None
+    s: Any = strategy
+    return Family(s.model, float(s.temperature), float(s.top_p))
+
+
+def depth(strategy: Strategy) -> int:
+    """The most whole draws that a pooled arm asks for."""
+    s: Any = strategy
+    return int(getattr(s, "n", getattr(s, "most", 1)))
+
+
+def scorer(strategy: Strategy) -> str | None:
+    """The scorer that an arm uses, if it uses one."""
+    return getattr(strategy, "by", None) if "by" in knobs(type(strategy)) else None
+
+
+@dataclass
+class Runner:
+    """Runs arms on prompts over one memo; everything shares its draws."""
+
+    memo: Memo
+    world: Readable
+    task: Task
+    cap: int | None = None
+    limit: int = 512  # prompts at a time
+    _roots: dict[str, Node] = field(default_factory=dict)
+    _gate: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(self.limit)
+
+    def root(self, problem: Problem) -> Node:
+        """The node of a problem's prompt, known to the memo."""
+        node = self._roots.get(problem.prompt)
+        if node is None:
+            node, state = self.world.root(problem.prompt)
+            self._roots[problem.prompt] = node = self.memo.root(node, state)
+        return node
+
+    async def run(self, strategy: Strategy, problem: Problem) -> Ran:
+        """One run of an arm, on virtual time."""
+        root = self.root(problem)
+        async with self._gate:
+            out = await search(strategy.plan(root, Random(problem.id)), root, self.memo, cap=self.cap)
+        choice: Choice | None = out.choice
+        answer = None if choice is None else choice.node.answer
+        correct = answer is not None and self.task.grade(answer, problem.answer)
+        return Ran(answer, correct, out.cost, out.ended)
+
+    async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> tuple[list[Node], list[float]]:
+        """The first `count` draws of a family, and their scores; what is stored is not drawn again."""
+        root = self.root(problem)
+        found: list[tuple[list[Node], list[float]]] = []
+        async with self._gate:
+            out = await search(_collecting(root, of.spec, count, by, found), root, self.memo)
+        assert out.ended == "returned"
+        nodes, scores = found[0]
+        return nodes, scores
+
+    async def pool(self, problems: Sequence[Problem], of: Family, count: int, by: str | None) -> Pool:
+        """The draws of a family on some problems, as arrays."""
+        rows = await together(self.collect(p, of, count, by) for p in problems)
+        return self._arrays(problems, of, by, rows)
+
+    def _arrays(
+        self, problems: Sequence[Problem], of: Family, by: str | None, rows: Sequence[tuple[list[Node], list[float]]]
+    ) -> Pool:
+        prices = self.memo.bindings[of.model].prices
+        scoring = None if by is None else self.memo.bindings[by].prices
+        answers, correct, cost, tokens, texts, marks, mark_cost = ([] for _ in range(7))
+        first = np.zeros(len(problems))
+        later = np.zeros(len(problems))
+        first_mark = np.zeros(len(problems))
+        for i, (problem, (nodes, scores)) in enumerate(zip(problems, rows)):
+            whole = self.root(problem).tokens
+            first[i] = prices.of_prompt(whole, whole)
+            later[i] = prices.of_prompt(whole, 0)
+            classes: dict[str, int] = {}
+            graded: dict[str, bool] = {}
+            seen: dict[bytes, int] = {}
+            for node in nodes:
+                if node.answer is not None and node.answer not in graded:
+                    graded[node.answer] = self.task.grade(node.answer, problem.answer)
+            answers.append([-1 if unread(n) else classes.setdefault(str(n.answer), len(classes)) for n in nodes])
+            correct.append([not unread(n) and graded[str(n.answer)] for n in nodes])
+            cost.append([prices.of_generated(whole, n.tokens) for n in nodes])
+            tokens.append([n.tokens for n in nodes])
+            texts.append([seen.setdefault(n.digest, len(seen)) for n in nodes])
+            if scoring is not None:
+                first_mark[i] = scoring.of_prompt(whole, whole) - scoring.of_prompt(whole, 0)
+                marks.append(scores)
+                mark_cost.append([scoring.of_prompt(whole + n.tokens, n.tokens) for n in nodes])
+        return Pool(
+            answers=np.array(answers),
+            correct=np.array(correct, bool),
+            prompt_cost=first,
+            cost=np.array(cost, float),
+            tokens=np.array(tokens),
+            text=np.array(texts),
+            score=np.array(marks, float) if marks else None,
+            score_prompt_cost=first_mark,
+            score_cost=np.array(mark_cost, float) if mark_cost else None,
+            next_cost=later,
+        )
+
+
+def unread(node: Node) -> bool:
+    """Whether a draw has no answer."""
+    return node.failed or node.answer is None
+
+
+def _collecting(root: Node, spec: Spec, count: int, by: str | None, found: list[Any]) -> Plan:
+    """Draw, score, and hand the nodes out: a plan returns a `Choice`, so they leave through `found`."""
+    got = yield Join([Draw(root, spec) for _ in range(count)])
+    scores: list[float] = []
+    if by is not None:
+        asks = {i: Score(node, by) for i, node in enumerate(got.slots) if not unread(node)}
+        scored = yield Join(list(asks.values()))
+        scores = [float("nan")] * count
+        for i, value in zip(asks, scored.slots):
+            scores[i] = value
+    found.append((got.slots, scores))
+    return Choice(got.slots[0], 0.0)
+
+
+def roles(strategy: Strategy, models: Mapping[str, Any]) -> list[str]:
+    """The models of an arm that are among the given ones."""
+    return [str(v) for k in knobs(type(strategy)) if (v := getattr(strategy, k)) in models]
