@@ -73,8 +73,8 @@ def reward_card(run: Run, folder: Path, seconds: float, figures: Mapping[str, Ma
         "| | " + " | ".join(figures) + " |\n|---|" + "---|" * len(figures) + "\n" + "\n".join(rows) + "\n",
         f"Made again by `{COMMAND} cards`.\n",
         "## Known weaknesses\n- Weights add most to the votes of the small model, and little or nothing to those of L "
-        "on hard problems. Taking the single best of many draws can lose to the weighted vote.\n- One training seed was "
-        "tried.\n",
+        "on hard problems. Taking the single best of many draws can lose to the weighted vote.\n"
+        "- One training seed was tried.\n",
     ]
     (folder / "README.md").write_text("\n".join(parts))
 
@@ -94,7 +94,7 @@ def _accuracy_table(figures: Mapping[str, Mapping[int, Share]]) -> str:
     head = "| | " + " | ".join(f"L{level}" for level in LEVELS) + " |\n|---|" + "---|" * len(LEVELS)
     rows = [f"| {name} | " + " | ".join(map(_cell, shares.values())) + " |" for name, shares in figures.items()]
     about = (
-        f"## Accuracy by level, % [95 %]\n\n{PER_LEVEL} problems a level, stream `{STREAM}`, seed {SEED}, never `test`; "
+        f"## Accuracy by level, % [95 %]\n\n{PER_LEVEL} problems each, stream `{STREAM}`, seed {SEED}, never `test`. "
         f"Wilson intervals; `{COMMAND} cards` makes the table again.\n"
     )
     return "\n".join([about, head, *rows, ""])

@@ -75,21 +75,23 @@ def _agreements(line: str, written: Sequence[int]) -> list[tuple[int, str, int]]
 
 def samples(work: Path, weights: Path) -> list[Example]:
     """Samples of all generators at temperature 1, cut after their first error, in a fixed random order."""
-    path = work / "samples.json"
+    drawn = [e for name in RUNS for e in sampled(name, work, weights)]
+    random.Random(PRM.seed).shuffle(drawn)
+    return drawn
+
+
+def sampled(name: str, work: Path, weights: Path) -> list[Example]:
+    """Samples of one generator; they are kept in the work folder."""
+    path = work / f"samples-{name}.json"
     if not path.exists():
-        rows = [row for name in RUNS for row in _sampled(name, weights / name)]
-        random.Random(PRM.seed).shuffle(rows)
-        path.write_text(json.dumps([(e.tokens.hex(), e.prompt_length, e.last_valid) for e in rows]))
+        rng = random.Random(f"recipe/prm/{name}")
+        sources = {level: stream_problems(level, "train", rng) for level in PRM.mix}
+        levels = rng.choices(list(PRM.mix), list(PRM.mix.values()), k=SAMPLES[name] // PER_PROMPT)
+        asked = [next(sources[level]) for level in levels]
+        drawn = draws(weights / name, asked, per_problem=PER_PROMPT, temperature=1.0, seed=PRM.seed)
+        found = [labelled(p.prompt, draw.ids) for p, own in zip(asked, drawn, strict=True) for draw in own]
+        path.write_text(json.dumps([(e.tokens.hex(), e.prompt_length, e.last_valid) for e in found]))
     return [Example(bytes.fromhex(tokens), *rest) for tokens, *rest in json.loads(path.read_text())]
-
-
-def _sampled(name: str, folder: Path) -> list[Example]:
-    rng = random.Random(f"recipe/prm/{name}")
-    sources = {level: stream_problems(level, "train", rng) for level in PRM.mix}
-    levels = rng.choices(list(PRM.mix), list(PRM.mix.values()), k=SAMPLES[name] // PER_PROMPT)
-    asked = [next(sources[level]) for level in levels]
-    drawn = draws(folder, asked, per_problem=PER_PROMPT, temperature=1.0, seed=PRM.seed)
-    return [labelled(problem.prompt, draw.ids) for problem, own in zip(asked, drawn, strict=True) for draw in own]
 
 
 def labelled(prompt: str, ids: Sequence[int]) -> Example:

@@ -16,8 +16,6 @@ from autotts.tiny.recipe.model import Llama, grown
 from autotts.tiny.recipe.optimiser import Optimiser
 from autotts.tiny.recipe.plan import GROWTH_NOISE, RUNS, WARMUP_STEPS, Run
 
-CHECKPOINT_EVERY = 100
-
 Trained = TypeVar("Trained", bound=nn.Module)
 Forward = Callable[[Tensor], Tensor]
 StepLoss = Callable[[Forward, int], float]  # adds the gradients of one step, returns its loss
@@ -26,7 +24,7 @@ StepLoss = Callable[[Forward, int], float]  # adds the gradients of one step, re
 def train(run: Run, work: Path) -> Llama:
     """Train one generator, or take up where its checkpoint left; the finished model is `work/<name>.pt`."""
     torch.manual_seed(run.seed)
-    return optimise(run, work, lambda: _started(run, work), lambda forward, step: _imitate(forward, run, step))
+    return optimise(run, work, lambda: _started(run, work), lambda forward, step: imitate(forward, run, step))
 
 
 def optimise(run: Run, work: Path, start: Callable[[], Trained], add_gradients: StepLoss) -> Trained:
@@ -48,7 +46,7 @@ def optimise(run: Run, work: Path, start: Callable[[], Trained], add_gradients: 
         now = add_gradients(forward, step)
         loss = now if step == first else 0.98 * loss + 0.02 * now
         optimiser.step(run.rate * schedule(step, run.steps))
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == run.steps:
+        if (step + 1) % run.checkpoint_every == 0 or step + 1 == run.steps:
             seconds = time.perf_counter() - began
             line = f"{run.name} step {step + 1}/{run.steps} loss {loss:.4f} seconds {seconds:.0f}"
             print(line, flush=True)
@@ -92,7 +90,7 @@ def _started(run: Run, work: Path) -> Llama:
     return Llama(run.shape) if run.parent is None else grown(finished(RUNS[run.parent], work), GROWTH_NOISE)
 
 
-def _imitate(forward: Forward, run: Run, step: int) -> float:
+def imitate(forward: Forward, run: Run, step: int) -> float:
     """Cross-entropy on the solution tokens of one batch of fresh examples."""
     batch = chunked(examples(run.mix, random.Random(f"recipe/{run.seed}/{step}"), run.tokens_per_step))
     learned = sum(int(chunk.learned.sum()) for chunk in batch)
