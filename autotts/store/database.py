@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from autotts.errors import StoreError
+from autotts.errors import AutottsError, StoreError
 from autotts.store.migrations import NEWEST, migrate, version_of
 from autotts.store.schema import META
 
@@ -71,11 +71,23 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def faults(engine: sa.Engine) -> Iterator[None]:
-    """Turn the driver's errors into `StoreError`s that say what to do."""
+    """Turn errors of the database, Optuna's about it too, into `StoreError`s that say what to do."""
     try:
         yield
-    except exc.DBAPIError as error:
-        raise StoreError(_explain(engine, error)) from error
+    except AutottsError:
+        raise
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None:
+            raise
+        raise StoreError(_explain(engine, fault)) from error
+
+
+def _fault(error: BaseException | None) -> exc.DBAPIError | None:
+    """The driver's error that an error stands for."""
+    while error is not None and not isinstance(error, exc.DBAPIError):
+        error = error.__cause__
+    return error
 
 
 def _engine(url: str) -> sa.Engine:

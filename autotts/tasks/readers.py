@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from autotts.tasks.arithmetic import read_answer
-from autotts.tasks.expressions import canonical
+from autotts.tasks.expressions import LONGEST, canonical
 
 _BRACES: Final = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\[{}\\]|(?P<open>\{)|(?P<close>\})")
 _ANSWER: Final = re.compile(r"\banswer\s*(?:is\s*:?|:|=)[ \t*]*([^\n]*)", re.IGNORECASE)
@@ -92,6 +92,8 @@ def _boxed(text: str) -> str | None:
 def _stated(text: str) -> str | None:
     """What follows the last `answer:` on its line, without a full stop and emphasis."""
     found = _last(_ANSWER, text)
+    if found is not None and len(found.group(1)) > LONGEST:
+        return None
     return (found.group(1).strip().rstrip(".*").strip() or None) if found is not None else None
 
 

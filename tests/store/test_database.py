@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from autotts.errors import InputError, StoreError
 from autotts.store import database, migrations, schema
@@ -205,6 +206,38 @@ def test_outcomes_and_facts_on_a_full_disk_are_refused_and_the_rest_stays(tmp_pa
         Meta(engine).set("key", "x" * 500_000)
     assert outcomes.load("math") == rows[:10]
     engine.dispose()
+
+
+def test_optunas_faults_are_said_in_the_same_words(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    storage = optuna.storages.RDBStorage(url)
+    database.tune(storage.engine, timeout=0.05)
+    study = optuna.create_study(storage=storage)
+    blocker = database.open(url)
+    with database.writing(blocker), pytest.raises(StoreError, match="is locked"), database.faults(storage.engine):
+        study.ask()
+    sa.event.listen(storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=10"))
+    storage.engine.dispose()
+    with pytest.raises(StoreError, match="is full"), database.faults(storage.engine):
+        study.set_user_attr("note", "x" * 200_000)
+    with pytest.raises(KeyError), database.faults(storage.engine):  # what is no fault of the database stays what it is
+        raise KeyError("mine")
+    storage.engine.dispose()
+    blocker.dispose()
+
+
+def test_queries_are_written_for_postgresql_too() -> None:
+    dialect = postgresql.dialect()
+    insert = str(schema.insert_new("postgresql", schema.SAMPLE).compile(dialect=dialect))
+    upsert = str(schema.upsert("postgresql", schema.META, ["key"]).compile(dialect=dialect))
+    assert insert.endswith("ON CONFLICT DO NOTHING") and "ON CONFLICT (key) DO UPDATE SET value" in upsert
+    made: list[str] = []
+    engine = sa.create_mock_engine(
+        "postgresql+psycopg://", lambda sql, *_: made.append(str(sql.compile(dialect=dialect)))
+    )
+    migrations.MIGRATIONS[0](engine)  # type: ignore[arg-type]
+    text = "".join(made)
+    assert "key BYTEA NOT NULL" in text and "cost NUMERIC NOT NULL" in text and "score DOUBLE PRECISION" in text
 
 
 def test_every_fault_is_the_users_input() -> None:

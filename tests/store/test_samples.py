@@ -122,6 +122,18 @@ def test_flush_commits_and_put_after_close_is_an_error(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_sample_is_committed_without_being_asked_for(tmp_path: Path) -> None:
+    engine = database.open(url(tmp_path))
+    committed = threading.Event()
+    sa.event.listen(engine, "commit", lambda _: committed.set())
+    with Samples(engine) as samples:
+        samples.put(*sample(1))
+        assert committed.wait(timeout=30)
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("select count(*) from autotts_sample")) == 1
+    engine.dispose()
+
+
 def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     engines = [database.open(url(tmp_path)), database.open(url(tmp_path))]
 
