@@ -82,6 +82,7 @@ class Ticket:
     watched: bool
     tag: Any
     path: bytes
+    useful: bytes  # the longest prefix of the path that it can go on from
     marks: list[int]  # prefixes that others are likely to want, as lengths
     batch: Batch | None = None
     row: int = -1
@@ -100,10 +101,12 @@ class Ticket:
 def ticket(request: Request, sink: Sink, *, watched: bool = False, tag: Any = None) -> Ticket:
     """A ticket for a request, not yet in any queue."""
     path = bytes(request.prompt_ids)
-    marks = [i + 1 for i, token in enumerate(path) if token == NEWLINE]
+    # The last token of a text that is only read is never run: nothing is asked of what comes after it.
+    useful = path if request.max_new else path[:-1]
+    marks = [i + 1 for i, token in enumerate(useful) if token == NEWLINE]
     if request.max_new and (not marks or marks[-1] != len(path)):
         marks.append(len(path))
-    return Ticket(request, sink, watched, tag, path, marks)
+    return Ticket(request, sink, watched, tag, path, useful, marks)
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +198,7 @@ class Batch:
                 if ticket.cancelled:
                     events.append(Event(ticket, 0, Completion((), (), "cancelled")))
                     continue
-                prefix = line.prefixes.longest(ticket.path)
+                prefix = line.prefixes.longest(ticket.useful)
                 if self._claim(ticket, 0 if prefix is None else len(prefix.logprobs)):
                     self._join(ticket, prefix)
                     room -= 1
@@ -287,7 +290,7 @@ class Batch:
         following = sampling.distribution(rows.logits[:n])
         if not given.all():
             uniform = sampling.uniforms(self._seed[:n], at - lengths)
-            sampled = sampling.choose(following, *self._real[:, :n], uniform)
+            sampled = sampling.choose(following, self._real[_TEMPERATURE, :n], self._real[_TOP_P, :n], uniform)
             tokens = np.where(given, tokens, sampled + WRITABLE.start)
             self._path[index, at] = tokens
         rows.ids[:n, 0] = tokens

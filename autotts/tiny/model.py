@@ -141,16 +141,18 @@ def _weights(stored: bytes, shape: Shape, path: Path) -> Tensors:
         found = {name: np.asarray(array, np.float32) for name, array in parse(stored).items()}
     except SafetensorError as error:
         raise InputError(f"{path}: expected a safetensors file, found one that cannot be read ({error})") from error
-    wanted = {"model.embed_tokens.weight", "model.norm.weight"}
-    wanted |= {f"model.layers.{i}.{part}.weight" for i in range(shape.layers) for part in _PARTS}
     found.pop("lm_head.weight", None)  # tied
-    if found.keys() != wanted:
-        different = sorted(found.keys() ^ wanted)[:3]
-        raise InputError(f"{path}: expected the tensors of a Llama model of {shape.layers} layers; see {different}")
+    wanted, shapes = _stored_shapes(shape), {name: array.shape for name, array in found.items()}
+    if shapes != wanted:
+        name = min(name for name in wanted | shapes if wanted.get(name) != shapes.get(name))
+        raise InputError(
+            f"{path}: expected tensor {name!r} of shape {wanted.get(name)}, as the configuration beside it says, "
+            f"found {shapes.get(name)}"
+        )
     return found
 
 
-_PARTS = (
+_PARTS: Final = (
     "self_attn.q_proj",
     "self_attn.k_proj",
     "self_attn.v_proj",
@@ -161,6 +163,26 @@ _PARTS = (
     "input_layernorm",
     "post_attention_layernorm",
 )
+
+
+def _stored_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
+    """The tensors of a model in Hugging Face layout, [out, in]."""
+    d, f, one, heads = shape.width, shape.ffn, shape.head_dim, shape.heads * shape.head_dim
+    sizes: tuple[tuple[int, ...], ...] = (
+        (heads, d),
+        (one, d),
+        (one, d),
+        (d, heads),
+        (f, d),
+        (f, d),
+        (d, f),
+        (d,),
+        (d,),
+    )
+    stored: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, d), "model.norm.weight": (d,)}
+    for i in range(shape.layers):
+        stored |= {f"model.layers.{i}.{part}.weight": size for part, size in zip(_PARTS, sizes, strict=True)}
+    return stored
 
 
 def _tensors(stored: Tensors, shape: Shape, theta: float) -> Tensors:

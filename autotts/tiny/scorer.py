@@ -136,7 +136,7 @@ class Scorer:
             value = math.nan if event.done is None else self._value(event)
             with self._lock:
                 flight = self._flights.get(event.ticket.tag)
-                if flight is None or flight.ticket is not None and flight.ticket is not event.ticket:
+                if flight is None or (flight.ticket is not None and flight.ticket is not event.ticket):
                     continue  # withdrawn, and perhaps asked for again
                 del self._flights[event.ticket.tag]
                 if not math.isnan(value):
