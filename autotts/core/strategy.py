@@ -6,7 +6,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from random import Random
+from types import MappingProxyType
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
 from autotts.core.node import Node
@@ -81,7 +83,8 @@ class Knob:
         return self.type(value)
 
 
-def knobs(kind: type) -> dict[str, Knob]:
+@cache
+def knobs(kind: type) -> Mapping[str, Knob]:
     """The declared knobs of a strategy class, in order of declaration."""
     hints = get_type_hints(kind, include_extras=True)
     out: dict[str, Knob] = {}
@@ -92,7 +95,7 @@ def knobs(kind: type) -> dict[str, Knob]:
         base, domain = get_args(hint)[:2]
         default = None if field.default is dataclasses.MISSING else field.default
         out[field.name] = Knob(field.name, base, domain, default)
-    return out
+    return MappingProxyType(out)
 
 
 def build(kind: type, name: str, values: Mapping[str, Any]) -> Any:

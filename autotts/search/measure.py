@@ -119,13 +119,13 @@ def _lots(of: Family, arms: Mapping[str, Sequence[int]]) -> list[_Lot]:
         for row in rows:
             by_row[row].append(arm)
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, names in sorted(by_row.items()):
-        alike[tuple(sorted(names))].append(row)
+    for row, wanted in sorted(by_row.items()):
+        alike[tuple(sorted(wanted))].append(row)
     out = []
-    for together, where in alike.items():
-        strategies = [parse(name) for name in together]
+    for names, where in alike.items():
+        strategies = [parse(name) for name in names]
         scorers = [s for s in map(scorer, strategies) if s is not None]
-        out.append(_Lot(of, scorers[0] if scorers else None, max(map(depth, strategies)), tuple(where), together))
+        out.append(_Lot(of, scorers[0] if scorers else None, max(map(depth, strategies)), tuple(where), names))
     return out
 
 

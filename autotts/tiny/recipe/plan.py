@@ -31,7 +31,7 @@ RUNS: Mapping[str, Run] = {
     "M": Run("M", M, "S", 760, 4000, 2.5e-3, {1: 0.15, 2: 0.2, 3: 0.25, 4: 0.25, 5: 0.15}, seed=2),
     "L": Run("L", L, "M", 240, 6000, 1.6e-3, {1: 0.1, 2: 0.12, 3: 0.2, 4: 0.28, 5: 0.3}, seed=3),
 }
-PRM = Run("PRM", M, "M", 700, 3000, 1.2e-3, {2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25}, seed=4)
+PRM = Run("PRM", M, "M", 650, 3000, 1.2e-3, {2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25}, seed=4)
 # Samples at temperature 1 that the reward model learns from; fewer of L, which is slow to draw from.
-SAMPLES: Mapping[str, int] = {"S": 20000, "M": 20000, "L": 14000}
+SAMPLES: Mapping[str, int] = {"S": 20000, "M": 24000, "L": 9000}
 PER_PROMPT = 2
