@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from autotts.core.strategy import Knob, Role, Strategy, build, knobs
@@ -188,6 +189,6 @@ def _always(knob: Knob) -> bool:
     return knob.type is int or knob.name == "temperature"
 
 
-def _near(word: str, known: dict[str, Any]) -> str:
+def _near(word: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(word.lower(), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
