@@ -30,19 +30,20 @@ async def search(plan: Plan, root: Node, memo: Memo, *, cap: int | None = None) 
     cap
         The most the plan may cost, in parts of the bindings' unit: it ends at the last moment that fits.
     """
-    return await _Search(plan, root, memo, cap).run()
+    return await Searching(Scheduler(plan, root, memo.bindings, cap=cap), memo).run()
 
 
-class _Search:
-    """One plan over a memo."""
+class Searching:
+    """One plan over a memo, from its start to its outcome."""
 
-    def __init__(self, plan: Plan, root: Node, memo: Memo, cap: int | None) -> None:
-        self._scheduler = Scheduler(plan, root, memo.bindings, cap=cap)
+    def __init__(self, scheduler: Scheduler, memo: Memo) -> None:
+        self._scheduler = scheduler
         self._memo = memo
         self._wake = asyncio.Event()
         self._broken: BaseException | None = None
 
     async def run(self) -> Outcome:
+        """Run it."""
         scheduler, wake = self._scheduler, self._wake
         ready, step = scheduler.ready, scheduler.step
         try:
