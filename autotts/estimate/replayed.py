@@ -174,7 +174,7 @@ def _first_finish(pool: Pool, order: Ints, k: int) -> Estimate:
         rank = np.where(pool.answers >= 0, -pool.tokens.astype(np.float64), -np.inf)
         value = exact.best_of_k(rank, pool.correct.astype(np.float64), n)
         return Estimate(value, drawn + exact.first_finish(pool.cost, pool.answers >= 0, n), worst)
-    voters = np.where((answers >= 0), answers, -1)
+    voters = np.where((seen <= k) & (answers >= 0), answers, -1)
     return Estimate(_earliest(voters, right), drawn + made.mean(1), worst)
 
 

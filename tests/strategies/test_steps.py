@@ -147,3 +147,12 @@ def test_with_constant_scores_what_has_ended_votes_alike() -> None:
     choice = drive.run(Beam(n=5, m=5))
     vote = majority(ended)
     assert isinstance(choice, Choice) and vote is not None and choice.node.answer == vote.node.answer
+
+
+def test_a_prefix_that_reads_like_an_answer_does_not_vote() -> None:
+    def child(ask: Draw, i: int) -> Node:
+        return Node(b"%d" % i, 1, i == 0, "a" if i == 0 else "b", b"%d" % i, 3)
+
+    drive = Drive(child, lambda node: 0.5 if node.key == b"0" else 0.4)
+    choice = drive.run(Dvts(n=3, m=3))
+    assert choice is not None and choice.node.answer == "a"
