@@ -137,9 +137,7 @@ def tuned(uniform: Sequence[Point], models: Sequence[str], cost: float) -> list[
     for name, (kind, strategy) in TUNED.items():
         found = [p for p in uniform if name_of(parse(p.arm)) == strategy and p.cost <= cost]
         if found:
-            out.append(
-                _single(name, kind, max(found, key=lambda p: (p.value, -p.cost)).arm, "all knobs tuned at our cost")
-            )
+            out.append(_single(name, kind, max(found, key=lambda p: (p.value, -p.cost)).arm, None))
     return out
 
 

@@ -20,9 +20,9 @@ from autotts.engine.memo import Memory
 from autotts.errors import InputError
 from autotts.policy.schema import Policy
 from autotts.search.evaluate import evaluate, table_of
+from autotts.search.optimize import Found, optimize
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.space import models_of
-from autotts.search.study import Found, optimize
 from autotts.strategies.arms import parse
 from autotts.tasks import find
 from autotts.worlds.tiny import open_tiny

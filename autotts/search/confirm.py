@@ -153,7 +153,7 @@ async def confirm(
         "hull",
         lambda i: mixture.route,
         {"all": mixture.route},
-        "two arms for every prompt, mixed at random to our cost",
+        "the fair uniform baseline: two arms for every prompt, mixed at random to our cost",
     )
     rows = [(hull_name, mixture.figures, mixture.difference)]
     for b, route in zip(rivals, listed):

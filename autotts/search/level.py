@@ -122,8 +122,8 @@ class Level:
 
     # ------------------------------------------------------------ what is told
 
-    def settle(self, number: int, slot: Slot, raced: Raced) -> None:
-        """Take note of how an arm of the round did, and tell Optuna."""
+    def settle(self, slot: Slot, raced: Raced) -> None:
+        """Take note of how an arm of a round did."""
         self.raced[slot.arm] = raced.bound is None
         of = family(slot.strategy)
         if raced.bound is None and of is not None:

@@ -47,6 +47,7 @@ class Rounds:
     weights: Mapping[str, float]
     cards: Mapping[str, ModelCard]
     watch: Callable[[Rounds], None] = lambda rounds: None
+    keep: Callable[[Level, str, Raced], None] = lambda level, arm, raced: None
     history: list[Round] = field(default_factory=list)
     done: int = 0
     total: int = 0
@@ -82,7 +83,8 @@ class Rounds:
         self.total += sum(len(level.rows) for level, _ in asked)
         raced = await together(self._race(level, slot) for level, slot in asked)
         for (level, slot), result in zip(asked, raced):
-            level.settle(number, slot, result)
+            level.settle(slot, result)
+            self.keep(level, slot.arm, result)
         for level in self.levels:
             await measure(self.runner, level.table, level.offspring(), seed=self.recipe.seed)
         for (level, slot), result in zip(asked, raced):

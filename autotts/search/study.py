@@ -1,58 +1,43 @@
-"""A whole study: from a recipe to a confirmed policy. `optimize` is what the command of that name does."""
+"""One study: its prompts, its levels, its phases from search to confirmation, and its figures."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime
-import json
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import optuna
 
-from autotts.core.progress import Snapshot, Watcher
+from autotts.core.progress import Watcher
 from autotts.core.task import Problem, Task
 from autotts.engine.capped import Capped, Ledger
 from autotts.engine.memo import Memo
 from autotts.errors import BudgetError, InputError, SearchBudgetReached
-from autotts.policy.files import write_atomic
-from autotts.policy.schema import Policy
 from autotts.predict import levels as predict
 from autotts.search.choose import Choice, choose
 from autotts.search.confirm import Confirmed, Held, confirm
 from autotts.search.evaluate import table_of
-from autotts.search.export import digest, export
+from autotts.search.export import digest
 from autotts.search.level import OBJECTIVES, Level
 from autotts.search.measure import Table
+from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.result import Spent, assemble
 from autotts.search.rounds import Rounds, complete
 from autotts.search.runs import Bench, Runner
 from autotts.search.space import Space, usable
-from autotts.store import database
-from autotts.store.meta import Meta
+from autotts.search.telling import snapshot
+from autotts.store.outcomes import Graded, Outcomes
 from autotts.store.samples import Samples
-from autotts.store.usage import Used, used
+from autotts.store.usage import Used
 from autotts.strategies import STRATEGIES
 from autotts.worlds.epochs import Epoch
-from autotts.worlds.tiny import SCORERS, known, open_tiny
 
 SEARCH_SHARE = 0.6  # of --search-budget, for the search; the rest is for the confirmation
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What `optimize` returns: the result, the policy, and where they were written."""
-
-    result: dict[str, Any]
-    policy: Policy
-    out: Path
 
 
 @dataclass
@@ -97,6 +82,7 @@ class Study:
     ledger: Ledger = field(init=False)
     phase: tuple[str, int, int] = ("search", 0, 0)
     rounds: Rounds | None = None
+    outcomes: Outcomes | None = None
     searched: int = 0
     before: int = 0
 
@@ -130,7 +116,9 @@ class Study:
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
             )
-            study.set_metric_names([OBJECTIVES[0], f"{OBJECTIVES[1]} ({self.recipe.unit})"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([OBJECTIVES[0], f"{OBJECTIVES[1]} ({self.recipe.unit})"])
             rows = self.prompts.rows(self.prompts.search, name)
             out.append(Level(name, self.prompts.search, rows, study, space, self.recipe.seed, self.recipe.proposer))
         return out
@@ -159,7 +147,13 @@ class Study:
             self.memos.append(memo)
             runner = Runner(memo, self.world, self.task, self.cap)
             self.rounds = Rounds(
-                self.recipe, runner, levels, self.prompts.weights, self.world.cards, lambda _: self._show()
+                self.recipe,
+                runner,
+                levels,
+                self.prompts.weights,
+                self.world.cards,
+                lambda _: self._show(),
+                self._keep,
             )
             stopped = await self.rounds.run()
             if not all(level.points(self.cap) for level in levels):
@@ -200,7 +194,16 @@ class Study:
 
     _difficulty: predict.LevelModel | None = None
 
-    # ------------------------------------------------------------ progress
+    # ------------------------------------------------------------ outcomes and progress
+
+    def _keep(self, level: Level, arm: str, raced: Raced) -> None:
+        """Write down how a raced arm did on each prompt."""
+        if self.outcomes is not None:
+            rows = [
+                Graded(arm, p.id, 0, r.answer, float(r.correct), r.cost, r.ended)
+                for p, r in zip(level.problems, raced.ran)
+            ]
+            self.outcomes.add(level.study.study_name, rows)
 
     def _tick(self, count: int) -> None:
         name, done, total = self.phase
@@ -210,49 +213,20 @@ class Study:
     def _show(self) -> None:
         if self.watch is None or self.rounds is None:
             return
-        rounds, (phase, done, total) = self.rounds, self.phase
+        phase, done, total = self.phase
         if phase == "search":
-            done, total = rounds.done, rounds.total
-        elapsed = time.monotonic() - self.began
-        raced = sum(r.raced for r in rounds.history)
-        share = raced / self.recipe.trials
+            done, total = self.rounds.done, self.rounds.total
         self.watch(
-            Snapshot(
-                phase=phase,
-                done=done,
-                total=total,
-                round=len(rounds.history) + 1,
-                rounds=self._rounds_expected(),
-                trials=raced,
-                pruned=sum(r.pruned for r in rounds.history),
-                free=sum(r.free for r in rounds.history),
+            snapshot(
+                self.rounds,
+                (phase, done, total),
                 draws=sum(m.made for m in self.memos),
                 reused=sum(m.reused for m in self.memos),
                 tokens=self.tokens,
                 spend=self.ledger.spent,
-                unit=self.recipe.unit,
-                best=self._best(),
-                elapsed=elapsed,
-                left=elapsed * (1 - share) / share * 2 if phase == "search" and share > 0 else None,
+                elapsed=time.monotonic() - self.began,
             )
         )
-
-    def _rounds_expected(self) -> int:
-        assert self.rounds is not None
-        first = self.rounds.history[0].raced if self.rounds.history else len(self.prompts.levels) * 2
-        later = max(1, self.recipe.slots * len(self.prompts.levels))
-        return 1 + max(0, -(-(self.recipe.trials - first) // later))
-
-    def _best(self) -> tuple[float, float] | None:
-        assert self.rounds is not None
-        value = cost = 0.0
-        for level in self.rounds.levels:
-            front = level.frontier(self.cap)
-            if not front:
-                return None
-            value += self.prompts.weights[level.name] * front[-1].value
-            cost += self.prompts.weights[level.name] * front[-1].cost
-        return value, cost
 
     @property
     def tokens(self) -> int:
@@ -326,92 +300,3 @@ class Study:
         right = np.array([a == b for a, b in zip(held.level, held.bin)], float)
         kind = "levels" if model.kind == "logistic" else "constant"
         return {"kind": kind, "accuracy": model.accuracy, "confirm_accuracy": float(right @ held.table.weight)}
-
-
-@contextmanager
-def storage(url: str) -> Iterator[tuple[Any, optuna.storages.RDBStorage]]:
-    """Our engine and Optuna's on one database, as good neighbours."""
-    engine = database.open(url)
-    try:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        store = optuna.storages.RDBStorage(url)
-        database.tune(store.engine)
-        try:
-            yield engine, store
-        finally:
-            store.remove_session()
-            store.engine.dispose()
-    finally:
-        engine.dispose()
-
-
-def optimize(
-    recipe: Recipe,
-    *,
-    task: Task,
-    out: Path,
-    name: str = "",
-    url: str | None = None,
-    command: str = "",
-    watch: Watcher | None = None,
-    world: Callable[[], AbstractContextManager[Bench]] | None = None,
-) -> Found:
-    """Run a study, or go on with it, and write `policy.json` and `result.json` into `out`.
-
-    Parameters
-    ----------
-    name
-        Of the study; the task's by default.
-    url
-        SQLAlchemy URL of the database that holds samples and Optuna's studies; `autotts.db` in `out` by default.
-    command
-        What to write down as the command that made it.
-    watch
-        Called with a `Snapshot` as the study goes on.
-    world
-        Opens the world that answers; the embedded models by default.
-
-    Raises
-    ------
-    InputError, StoreError, BudgetError
-        What was drawn is kept in all cases.
-    """
-    name = name or task.name
-    folder(out)
-    prompts = prompts_of(task, recipe)
-    opened = world or (lambda: open_tiny(known(recipe.models), SCORERS, read=task.read, unit=recipe.unit))
-    with opened() as answering, storage(url or f"sqlite:///{out / 'autotts.db'}") as (engine, optunas):
-        study = Study(name, recipe, task, answering, prompts, watch)
-        for problem in (*prompts.search.problems, *prompts.confirm.problems):
-            answering.root(problem.prompt)  # a prompt that cannot be read is told before anything is spent
-        Meta(engine).claim(name, study.identity())
-        study.settle(used(engine))
-        levels = study.levels(optunas)
-        with Samples(engine) as samples:
-            stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
-        result = study.result(levels, stopped, choice, confirmed, command)
-    policy = export(
-        recipe=recipe,
-        task=task,
-        choice=choice,
-        levels=levels,
-        difficulty=study.difficulty,
-        bindings=answering.bindings,
-        cards={role: asdict(card) for role, card in answering.cards.items()},
-        result=result,
-    )
-    policy.save(out / "policy.json")
-    write_atomic(out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
-    return Found(result, policy, out)
-
-
-def folder(out: Path) -> None:
-    """Make the output folder, and see that files can be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"--out {out}: expected a folder that can be written to: {error.strerror}; give another with --out"
-        ) from None

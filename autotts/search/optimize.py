@@ -1,0 +1,129 @@
+"""`optimize`: a recipe in, a confirmed policy out; what the command of that name does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autotts.core.progress import Watcher
+from autotts.core.task import Task
+from autotts.errors import InputError
+from autotts.policy.files import write_atomic
+from autotts.policy.schema import Policy
+from autotts.search.export import export
+from autotts.search.recipe import Recipe
+from autotts.search.runs import Bench
+from autotts.search.study import Study, prompts_of
+from autotts.store import database
+from autotts.store.meta import Meta
+from autotts.store.outcomes import Outcomes
+from autotts.store.samples import Samples
+from autotts.store.usage import used
+from autotts.worlds.tiny import SCORERS, known, open_tiny
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `optimize` returns: the result, the policy, and where they were written."""
+
+    result: dict[str, Any]
+    policy: Policy
+    out: Path
+
+
+@contextmanager
+def storage(url: str) -> Iterator[tuple[Any, optuna.storages.RDBStorage]]:
+    """Our engine and Optuna's on one database, as good neighbours."""
+    engine = database.open(url)
+    try:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        store = optuna.storages.RDBStorage(url)
+        database.tune(store.engine)
+        try:
+            yield engine, store
+        finally:
+            store.remove_session()
+            store.engine.dispose()
+    finally:
+        engine.dispose()
+
+
+def optimize(
+    recipe: Recipe,
+    *,
+    task: Task,
+    out: Path,
+    name: str = "",
+    url: str | None = None,
+    command: str = "",
+    watch: Watcher | None = None,
+    world: Callable[[], AbstractContextManager[Bench]] | None = None,
+) -> Found:
+    """Run a study, or go on with it, and write `policy.json` and `result.json` into `out`.
+
+    Parameters
+    ----------
+    name
+        Of the study; the task's by default.
+    url
+        SQLAlchemy URL of the database that holds samples and Optuna's studies; `autotts.db` in `out` by default.
+    command
+        What to write down as the command that made it.
+    watch
+        Called with a `Snapshot` as the study goes on.
+    world
+        Opens the world that answers; the embedded models by default.
+
+    Raises
+    ------
+    InputError, StoreError, BudgetError
+        What was drawn is kept in all cases.
+    """
+    name = name or task.name
+    folder(out)
+    prompts = prompts_of(task, recipe)
+    opened = world or (lambda: open_tiny(known(recipe.models), SCORERS, read=task.read, unit=recipe.unit))
+    with opened() as answering, storage(url or f"sqlite:///{out / 'autotts.db'}") as (engine, optunas):
+        study = Study(name, recipe, task, answering, prompts, watch)
+        for problem in (*prompts.search.problems, *prompts.confirm.problems):
+            answering.root(problem.prompt)  # a prompt that cannot be read is told before anything is spent
+        Meta(engine).claim(name, study.identity())
+        study.settle(used(engine))
+        levels = study.levels(optunas)
+        study.outcomes = Outcomes(engine)
+        with Samples(engine) as samples:
+            stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
+        result = study.result(levels, stopped, choice, confirmed, command)
+    policy = export(
+        recipe=recipe,
+        task=task,
+        choice=choice,
+        levels=levels,
+        difficulty=study.difficulty,
+        bindings=answering.bindings,
+        cards={role: asdict(card) for role, card in answering.cards.items()},
+        result=result,
+    )
+    policy.save(out / "policy.json")
+    write_atomic(out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
+    return Found(result, policy, out)
+
+
+def folder(out: Path) -> None:
+    """Make the output folder, and see that files can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--out {out}: expected a folder that can be written to: {error.strerror}; give another with --out"
+        ) from None
