@@ -36,7 +36,7 @@ def test_a_skewed_mean_is_bounded_at_the_error_rate() -> None:
     assert wrong <= alpha * runs + 3 * (alpha * (1 - alpha) * runs) ** 0.5
 
 
-@pytest.mark.parametrize(("worse", "better", "prompts"), [(0.25, 0.05, 100), (0.1, 0.0, 100), (0.2, 0.1, 200)])
+@pytest.mark.parametrize(("worse", "better", "prompts"), [(0.25, 0.05, 100), (0.1, 0.0, 100), (0.2, 0.1, 300)])
 def test_a_worse_arm_is_dropped_within_so_many_prompts(worse, better, prompts) -> None:
     """At an error rate of 0.05: 20 points worse, and 10 worse without noise, within 100; 10 with noise, within 300."""
     rng, runs = np.random.default_rng(3), 60
