@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ TIMEOUT = 30.0  # seconds to wait for another writer
 
 _OPTUNA = {"studies", "trials", "version_info", "alembic_version"}
 _OPTUNA_PREFIXES = ("study_", "trial_")
-_WRITE = "autotts_write"
+_BEGIN = "autotts_begin"  # the option that says how a connection begins its transactions
 
 
 def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
@@ -40,7 +39,7 @@ def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
     _tune(engine, timeout, own_transactions=True)
     try:
         with faults(engine):
-            _claim(engine, timeout)
+            _claim(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -57,7 +56,7 @@ def tune(engine: sa.Engine, timeout: float = TIMEOUT) -> None:
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Give a connection in a transaction that holds the write lock from its start; commit at the end."""
     with faults(engine), engine.connect() as connection:
-        connection = connection.execution_options(**{_WRITE: True})
+        connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         with connection.begin():
             yield connection
 
@@ -118,8 +117,6 @@ def _tune(engine: sa.Engine, timeout: float, *, own_transactions: bool) -> None:
 
     @event.listens_for(engine, "connect")
     def connected(raw: Any, _: Any) -> None:
-        if own_transactions:
-            raw.isolation_level = None  # Python would begin late and leave tables out of transactions
         raw.execute(f"PRAGMA busy_timeout={round(timeout * 1000)}")
         raw.execute("PRAGMA synchronous=NORMAL")
 
@@ -127,17 +124,20 @@ def _tune(engine: sa.Engine, timeout: float, *, own_transactions: bool) -> None:
 
         @event.listens_for(engine, "begin")
         def begun(connection: sa.Connection) -> None:
-            # A transaction that reads first and writes later fails at once when another has written in between.
-            write = connection.get_execution_options().get(_WRITE)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            # Python would begin at the first INSERT. A transaction that reads first and writes later fails at once
+            # when another has written in between, so one that writes says so at its start.
+            how = connection.get_execution_options().get(_BEGIN, "BEGIN")
+            if how:
+                connection.exec_driver_sql(how)
 
 
-def _claim(engine: sa.Engine, timeout: float) -> None:
+def _claim(engine: sa.Engine) -> None:
     """Check whose database it is, and bring it to the newest schema."""
     with engine.connect() as connection:
         version = _checked_version(engine, connection)
     if engine.dialect.name == "sqlite":
-        _write_ahead(engine, timeout)
+        with engine.connect() as connection:  # outside of a transaction, where alone it can be set
+            connection.execution_options(**{_BEGIN: ""}).exec_driver_sql("PRAGMA journal_mode=WAL")
     if version < NEWEST:
         with writing(engine) as connection:
             _checked_version(engine, connection)  # another process may have been quicker
@@ -162,23 +162,6 @@ def _checked_version(engine: sa.Engine, connection: sa.Connection) -> int:
             f"program knows versions up to {NEWEST}; upgrade autotts, or give another one with --storage or --out"
         )
     return version
-
-
-def _write_ahead(engine: sa.Engine, timeout: float) -> None:
-    """Let readers and a writer work at once. SQLite does not wait by itself when this is set by two at once."""
-    end = time.monotonic() + timeout
-    while True:
-        raw = engine.raw_connection()
-        try:
-            if raw.cursor().execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                raw.cursor().execute("PRAGMA journal_mode=WAL").fetchone()
-            return
-        except Exception as error:
-            if _code(error) not in ("SQLITE_BUSY", "SQLITE_LOCKED") or time.monotonic() > end:
-                raise exc.DBAPIError.instance("PRAGMA journal_mode=WAL", None, error, Exception) from error
-        finally:
-            raw.close()
-        time.sleep(0.01)
 
 
 def _code(error: BaseException | None) -> str:

@@ -48,6 +48,11 @@ class Calculator:
             answer: str | bool | None = json.loads(line)
             return answer
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there now."""
+        return self._process is not None
+
     def close(self) -> None:
         """End the process; the next request starts another."""
         with self._turn:

@@ -109,7 +109,9 @@ def test_an_endless_calculation_is_ended_and_the_next_one_works() -> None:
     calculator = Calculator(seconds=0.3)
     try:
         assert calculator.ask("canonical", "9^{9^{9}}") is None  # one power of hundreds of millions of digits, in C
+        assert not calculator.running
         assert calculator.ask("canonical", "2^{10}") == "1024"
+        assert calculator.running
     finally:
         calculator.close()
 
