@@ -20,16 +20,16 @@ class Muon:
         self.groups = list(by_shape.values())
         self.momenta = [torch.zeros(len(group), *group[0].shape) for group in self.groups]
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update every matrix by rate * 0.2 * sqrt(longer side), so that updates are as large as Adam's."""
-        for group, momentum in zip(self.groups, self.momenta, strict=True):
-            gradient = torch.stack([_gradient(matrix) for matrix in group])
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            update = orthogonal(gradient.lerp(momentum, MOMENTUM))
-            scale = 0.2 * max(momentum.shape[1:]) ** 0.5
-            for matrix, change in zip(group, update, strict=True):
-                matrix.add_(change, alpha=-rate * scale)
+        with torch.no_grad():
+            for group, momentum in zip(self.groups, self.momenta, strict=True):
+                gradient = torch.stack([_gradient(matrix) for matrix in group])
+                momentum.lerp_(gradient, 1 - MOMENTUM)
+                update = orthogonal(gradient.lerp(momentum, MOMENTUM))
+                scale = 0.2 * max(momentum.shape[1:]) ** 0.5
+                for matrix, change in zip(group, update, strict=True):
+                    matrix.add_(change, alpha=-rate * scale)
 
 
 def orthogonal(stack: Tensor, steps: int = 5) -> Tensor:

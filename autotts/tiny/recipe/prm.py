@@ -126,7 +126,7 @@ def _started(drawn: Sequence[Example], work: Path) -> Calibrated:
     for _ in range(400):
         fit.zero_grad()
         logits = start.calibration[0] * logprobs + start.calibration[1]
-        F.binary_cross_entropy_with_logits(logits, valid).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(F.binary_cross_entropy_with_logits(logits, valid))
         fit.step()
     return start
 
@@ -152,6 +152,6 @@ def _judge(forward: Forward, drawn: Sequence[Example]) -> float:
     for chunk in batch:
         logits, valid = forward(chunk.tokens)[chunk.learned], chunk.valid[chunk.learned]
         loss = F.binary_cross_entropy_with_logits(logits, valid, reduction="sum") / learned
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         total += loss.item()
     return total
