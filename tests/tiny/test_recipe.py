@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from autotts.tasks.arithmetic import stream_of  # noqa: E402
 from autotts.tiny.codec import END, decode, encode  # noqa: E402
 from autotts.tiny.recipe.data import CHUNKS, chunked, examples  # noqa: E402
-from autotts.tiny.recipe.export import export  # noqa: E402
+from autotts.tiny.recipe.export import export, training_seconds  # noqa: E402
 from autotts.tiny.recipe.measure import Share, auc  # noqa: E402
 from autotts.tiny.recipe.model import Llama, Shape, grown, hugging_face_tensors  # noqa: E402
 from autotts.tiny.recipe.optimiser import orthogonal  # noqa: E402
@@ -143,5 +143,6 @@ def test_a_few_steps_learn_and_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_p
         assert torch.equal(tensor, hugging_face_tensors(again)[name])
     losses = [float(line.split()[4]) for line in (tmp_path / "whole" / "S.log").read_text().splitlines()]
     assert losses == sorted(losses, reverse=True)
-    export(whole, tmp_path / "out")
+    export(whole, tmp_path / "out", seconds=12.0)
+    assert training_seconds(tmp_path / "out") == 12.0
     assert json.loads((tmp_path / "out" / "config.json").read_text())["hidden_size"] == 32

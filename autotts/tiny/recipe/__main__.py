@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from autotts.tiny.recipe.card import generator_card, reward_card
-from autotts.tiny.recipe.export import export, export_prm
+from autotts.tiny.recipe.export import export, export_prm, training_seconds
 from autotts.tiny.recipe.measure import Validity, accuracies, reward_figures
 from autotts.tiny.recipe.plan import PRM, RUNS
 from autotts.tiny.recipe.prm import train_prm
-from autotts.tiny.recipe.train import train, training_seconds
+from autotts.tiny.recipe.train import seconds_spent, train
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 STAGES = (*RUNS, "PRM", "cards")
@@ -27,24 +27,26 @@ def main() -> None:
     torch.set_num_threads(1)
     for stage in sorted(asked.stages, key=STAGES.index):
         if stage in RUNS:
-            export(train(RUNS[stage], asked.work), asked.weights / stage)
+            model = train(RUNS[stage], asked.work)
+            export(model, asked.weights / stage, seconds_spent(RUNS[stage], asked.work))
         elif stage == "PRM":
-            export_prm(train_prm(asked.work, asked.weights), asked.weights / stage)
+            reward = train_prm(asked.work, asked.weights)
+            export_prm(reward, asked.weights / stage, seconds_spent(PRM, asked.work))
         else:
-            write_cards(asked.work, asked.weights)
+            write_cards(asked.weights)
 
 
-def write_cards(work: Path, weights: Path) -> None:
+def write_cards(weights: Path) -> None:
     """Measure every model that is finished, and write its card."""
     finished = [name for name in RUNS if (weights / name / "config.json").exists()]
     for name in finished:
-        seconds = training_seconds(RUNS[name], work)
+        seconds = training_seconds(weights / name)
         generator_card(RUNS[name], weights / name, seconds, accuracies(weights / name))
     if (weights / "PRM" / "prm.json").exists():
         numbers = json.loads((weights / "PRM" / "prm.json").read_text())
         validity = Validity(weights / "PRM", numbers["a"], numbers["b"])
         figures = reward_figures(validity, {name: weights / name for name in finished})
-        reward_card(PRM, weights / "PRM", training_seconds(PRM, work), figures)
+        reward_card(PRM, weights / "PRM", training_seconds(weights / "PRM"), figures)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from autotts.tiny.codec import END, PAD, SYMBOLS, VOCABULARY
@@ -20,23 +21,33 @@ from autotts.tiny.recipe.model import (
 )
 from autotts.tiny.recipe.prm import Calibrated
 
+TRAINING_SECONDS = "training_seconds"
 UNUSED = tuple(f"<unused{i}>" for i in range(len(SYMBOLS), VOCABULARY))
 
 
-def export(model: Llama, folder: Path) -> None:
-    """Write everything but the model card; `transformers` and vLLM load the folder as it is."""
+def export(model: Llama, folder: Path, seconds: float) -> None:
+    """Write everything but the model card; `transformers` and vLLM load the folder as it is.
+
+    The wall seconds of its training go into the metadata of the weights, for the card.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.to(torch.float16).contiguous() for name, t in hugging_face_tensors(model).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt", TRAINING_SECONDS: f"{seconds:.0f}"})
     _write(folder / "config.json", configuration(model.shape))
     _write(folder / "generation_config.json", generation())
     _write(folder / "tokenizer.json", tokenizer())
     _write(folder / "tokenizer_config.json", tokenizer_configuration())
 
 
-def export_prm(reward: Calibrated, folder: Path) -> None:
+def training_seconds(folder: Path) -> float:
+    """Wall seconds that a model in a folder was trained for."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return float(file.metadata()[TRAINING_SECONDS])
+
+
+def export_prm(reward: Calibrated, folder: Path, seconds: float) -> None:
     """Write a reward model: the causal model, and the two numbers of its calibration in `prm.json`."""
-    export(reward.model, folder)
+    export(reward.model, folder, seconds)
     a, b = reward.calibration.tolist()
     _write(folder / "prm.json", {"a": round(a, 6), "b": round(b, 6)})
 

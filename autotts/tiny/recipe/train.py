@@ -81,7 +81,7 @@ def finished(run: Run, work: Path) -> Llama:
     return model
 
 
-def training_seconds(run: Run, work: Path) -> float:
+def seconds_spent(run: Run, work: Path) -> float:
     """Wall seconds that the steps of a run took."""
     return float(torch.load(work / f"{run.name}.pt", weights_only=True)["seconds"])
 
