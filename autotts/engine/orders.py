@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from autotts.core.cost import Usage
 from autotts.core.node import Choice, Key, Node
-from autotts.core.plan import Blend, Draw, Plan, Score
+from autotts.core.plan import Blend, Draw, Plan, Score, Spec
 from autotts.core.world import Binding, Meter, Reply
 from autotts.engine.paths import Book
 from autotts.errors import PlanError
@@ -162,15 +163,19 @@ class Keys:
         return family[0], blake2b(b"%b%d" % (stem, nth), digest_size=_SIZE).digest()
 
     def _family(self, name: Any, kind: str, spec: Any) -> tuple[Binding, bytes]:
-        """The constant part of a key, hashed once for each spec or scorer."""
+        """The binding, and the constant part of a key."""
         role = name[1] if spec is None else spec.model
         binding = self._bindings.get(role)
         if binding is None:
             known = ", ".join(sorted(self._bindings)) or "none"
             raise PlanError(f"the plan asks the role {role!r}, which this world does not bind; it binds {known}")
-        parts: list[Any] = [kind, binding.id]
-        if spec is not None:
-            parts += [spec.move, spec.stop, float(spec.temperature), float(spec.top_p), spec.nudge]
-        family = (binding, blake2b(json.dumps(parts).encode(), digest_size=_SIZE).digest())
-        self._families[name] = family
+        family = self._families[name] = (binding, _stem(kind, binding.id, spec))
         return family
+
+
+@lru_cache(maxsize=4096)  # many short plans ask the same few families
+def _stem(kind: str, binding: str, spec: Spec | None) -> bytes:
+    parts: list[Any] = [kind, binding]
+    if spec is not None:
+        parts += [spec.move, spec.stop, float(spec.temperature), float(spec.top_p), spec.nudge]
+    return blake2b(json.dumps(parts).encode(), digest_size=_SIZE).digest()
