@@ -3,57 +3,97 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from autotts import __version__
 from autotts.errors import AutottsError, InputError
+
+if TYPE_CHECKING:
+    from autotts.search.command import Job
+    from autotts.search.optimize import Found
 
 app = typer.Typer(
     name="autotts",
-    help="Finds, for your prompts and your models, the cheapest way to spend test-time compute.",
+    help="Finds, for your prompts and your models, the cheapest way to spend test-time compute, and serves it.",
+    epilog="Begin with: autotts optimize --task math --budget 1e15flops",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Models that can be asked.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(models_app, name="models")
+models_app = typer.Typer(help="List the models that can be asked.", no_args_is_help=True, rich_markup_mode=None)
 
-TaskOption = Annotated[str, typer.Option("--task", help="Name of a task (see `autotts tasks`), or a .jsonl/.csv file.")]
-ModelsOption = Annotated[str, typer.Option("--models", help="Models to use, by name and comma; all by default.")]
-BudgetOption = Annotated[str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e15flops.")]
-CapOption = Annotated[str | None, typer.Option("--cap", help="Most that one prompt may cost; never exceeded.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is random.")]
+TaskOption = Annotated[
+    str, typer.Option("--task", help="Name of a task (see `autotts tasks`), or a .jsonl, .csv or .parquet file.")
+]
+ModelsOption = Annotated[
+    str, typer.Option("--models", help="Models to use, such as S,M (see `autotts models list`).  [default: all]")
+]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e9flops or 200tokens.")
+]
+CapOption = Annotated[
+    str | None, typer.Option("--cap", help="The most that one prompt may cost, such as 5e9flops; never exceeded.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object; all else goes to stderr.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress and no tables.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"autotts {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
 def optimize(
+    context: typer.Context,
     task: TaskOption = "",
     models: ModelsOption = "",
     budget: BudgetOption = None,
-    target: Annotated[float | None, typer.Option(help="Accuracy to reach, in place of a budget.")] = None,
+    target: Annotated[float | None, typer.Option(help="Accuracy to reach, such as 0.9, in place of a budget.")] = None,
     cap: CapOption = None,
-    search_budget: Annotated[str | None, typer.Option(help="Most that the whole study may spend.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Arms to race, over all levels.")] = None,
+    search_budget: Annotated[
+        str | None, typer.Option(help="The most that the whole study may spend, such as 1e12flops.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Arms to race, over all levels.  [default: 60]")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which the search ends, at a round.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for what is written (default: runs/<study>).")] = None,
-    storage: Annotated[str | None, typer.Option(help="SQLAlchemy URL (default: sqlite file in --out).")] = None,
-    study: Annotated[Path | None, typer.Option(help="A study.toml; options given here win.")] = None,
-    proposer: Annotated[str | None, typer.Option(help="tpe or random.")] = None,
-    strategies: Annotated[str, typer.Option(help="Strategies to try, by comma; all by default.")] = "",
-    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.")] = None,
+    strategies: Annotated[
+        str, typer.Option(help="Strategies to try, such as one,vote (see `autotts strategies`).  [default: all]")
+    ] = "",
+    proposer: Annotated[str | None, typer.Option(help="What proposes arms: tpe or random.  [default: tpe]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.  [default: 0]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for what is written.  [default: runs/<study>]")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the database.  [default: autotts.db in --out]")
+    ] = None,
+    study: Annotated[Path | None, typer.Option(help="A study.toml; options that are given here win.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long study.")] = False,
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No estimate, no progress and no table.")] = False,
 ) -> None:
-    """Search for the best way to spend a budget, confirm it on held-out prompts, write a policy file."""
+    """Find the best way to spend a budget, and write a policy.
+
+    Searches on some prompts, confirms on others, and writes policy.json, result.json and report.html. The same
+    command again goes on with a study that was interrupted.
+    """
+    from autotts import api
     from autotts.search import command
 
     given = {
@@ -69,94 +109,104 @@ def optimize(
         "strategies": _split(strategies),
         "seed": seed,
     }
-    job = command.job({k: v for k, v in given.items() if v is not None}, study, out, storage, _command())
-    say = _speaker(quiet)
+    job = command.job({k: v for k, v in given.items() if v is not None}, study, out, storage, _said(context.obj))
     if not quiet:
-        from autotts.report.lists import Estimate, estimate_table
-
-        expected = job.expected()
-        say(estimate_table(Estimate(**expected)))
-        long = expected["seconds"] > 600 and sys.stdin.isatty() and not yes
-        if long and not typer.confirm("This takes more than ten minutes. Go on?", err=True):
-            raise SystemExit(130)
-    found = _watched(job, quiet)
-    from autotts.report.page import write_page
-
-    write_page(found.result, found.out / "report.html")
+        _estimate(job, ask=not yes and sys.stdin.isatty())
+    with _watching(quiet) as watch:
+        found: Found = api.study(job, watch)
     if as_json:
         print(json.dumps(found.result))
     elif not quiet:
-        _show_result(found.result, found.out)
+        _show_result(found.result, found.out, job.recipe.task)
 
 
-def _watched(job: Any, quiet: bool) -> Any:
-    """Run a study under a live display."""
+def _estimate(job: Job, ask: bool) -> None:
+    """Say what a study will take; ask before a long one."""
+    from autotts.report.lists import Estimate, estimate_table
+
+    expected = job.expected()
+    _say(estimate_table(Estimate(**expected)), sys.stderr)
+    if ask and expected["seconds"] > LONG:
+        typer.confirm("This takes more than ten minutes. Go on?", abort=True, err=True)
+
+
+@contextmanager
+def _watching(quiet: bool) -> Iterator[Any]:
+    """Something that shows the snapshots of a study, or nothing."""
     if quiet:
-        return job.run(None)
+        yield None
+        return
     from autotts.report.progress import Screen
 
     with Screen() as screen:
-        return job.run(screen)
+        yield screen
 
 
-def _show_result(result: dict[str, Any], out: Path) -> None:
+def _show_result(result: dict[str, Any], out: Path, task: str) -> None:
     from autotts.report.tables import result_table
-    from autotts.report.words import words
 
-    say = _speaker(False, sys.stdout)
-    say(words(result))
-    say(result_table(result))
-    example = "solve: 12+3*4" if result["study"].startswith("math") else "your prompt"
-    say(f"Wrote {out / 'policy.json'}, {out / 'result.json'} and {out / 'report.html'}. Next:")
-    for line in (
-        f"autotts run {out / 'policy.json'} {shlex.quote(example)}",
-        f"autotts evaluate {out / 'policy.json'} --task {shlex.quote(_task_of(result))}",
-        f"autotts dashboard {out}",
-    ):
-        say(f"  {line}")
-
-
-def _task_of(result: dict[str, Any]) -> str:
-    return str(result.get("task", result["study"]))
+    _say(result_table(result))
+    example = "solve: 12+3*4" if task == "math" else "your prompt"
+    lines = (
+        "",
+        f"Wrote {out / 'policy.json'}, result.json and report.html. Next:",
+        f"  autotts run {shlex.quote(str(out / 'policy.json'))} {shlex.quote(example)}",
+        f"  autotts evaluate {shlex.quote(str(out / 'policy.json'))} --task {shlex.quote(task)}",
+        f"  autotts dashboard {shlex.quote(str(out))}",
+    )
+    for line in lines:
+        _say(line)
 
 
 @app.command()
 def run(
     policy: Annotated[Path, typer.Argument(help="A policy file.")],
-    prompt: Annotated[str | None, typer.Argument(help="The prompt.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="The prompt, such as 'solve: 12+3*4'.")] = None,
     source: Annotated[
-        Path | None, typer.Option("--input", help="Prompts: a line each, or JSON lines with `prompt`.")
+        Path | None, typer.Option("--input", help="Prompts: a line each, or JSON lines with `prompt` (.jsonl).")
     ] = None,
-    target: Annotated[Path | None, typer.Option("--output", help="JSON lines with an answer for each prompt.")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--output", help="Where the answers are written, as JSON lines.")
+    ] = None,
     budget: BudgetOption = None,
     cap: CapOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a prompt, or a file of prompts, by a policy; say which arm was used and what it cost."""
+    """Answer a prompt, or a file of prompts, by a policy.
+
+    Says which arm was used and what it cost. With --input, the same command again goes on where it ended.
+    """
     from autotts.policy import running
+    from autotts.policy.schema import Policy
+    from autotts.report.terminal import busy
 
     if (prompt is None) == (source is None):
         raise InputError("run: expected a prompt or --input FILE, one of the two")
-    if source is not None:
-        if target is None:
-            raise InputError("run: --input needs --output FILE, where the answers are written")
-        done = running.run_file(policy, source, target, budget=budget, cap=cap)
+    if (source is None) != (target is None):
+        raise InputError("run: expected --input FILE and --output FILE together")
+    chosen = Policy.load(policy)
+    if source is None or target is None:
+        answer = running.run(chosen, str(prompt), budget=budget, cap=cap)
         if as_json:
-            print(json.dumps(done))
+            print(json.dumps(running.as_dict(answer)))
         else:
-            _speaker(False)(
-                f"{done['answered']} of {done['prompts']} prompts answered in {target}; cost {done['cost']}"
+            from autotts.report.lists import Answer, answer_table
+
+            ended = None if answer.ended == "returned" else answer.ended
+            _say(
+                answer_table(
+                    Answer(answer.answer, answer.arm, answer.draws, answer.cost, answer.unit, answer.bin, ended)
+                )
             )
         return
-    answer = running.run_one(policy, str(prompt), budget=budget, cap=cap)
+    with busy("answering"):
+        done = running.run_file(chosen, source, target, budget=budget, cap=cap)
     if as_json:
-        print(json.dumps(running.as_dict(answer)))
-        return
-    from autotts.report.lists import Answer, answer_table
+        print(json.dumps(done))
+    else:
+        from autotts.report.lists import answers_table
 
-    ended = None if answer.ended == "returned" else answer.ended
-    shown = Answer(answer.answer, answer.arm, answer.draws, answer.cost, answer.unit, answer.bin, ended)
-    _speaker(False, sys.stdout)(answer_table(shown))
+        _say(answers_table(done))
 
 
 @app.command()
@@ -167,33 +217,33 @@ def evaluate(
     ] = None,
     task: TaskOption = "math",
     models: ModelsOption = "",
-    prompts: Annotated[int, typer.Option(help="Prompts a level (or in all, without levels).", min=1)] = 50,
+    prompts: Annotated[int, typer.Option(help="Prompts a level, or in all where there are no levels.", min=1)] = 50,
     budget: BudgetOption = None,
     cap: CapOption = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a policy or one strategy on a task's test prompts, with fresh draws."""
+    """Measure a policy, or one strategy, on a task's test prompts.
+
+    The draws are fresh, and the prompts are none that a study searched or confirmed on.
+    """
+    from autotts.policy.schema import Policy
+    from autotts.report.terminal import busy
     from autotts.search import command
 
     if (policy is None) == (strategy is None):
         raise InputError("evaluate: expected a policy file or --strategy, one of the two")
-    found = command.evaluated(
-        policy=policy,
-        strategy=strategy,
-        task=task,
-        models=_split(models) or (),
-        prompts=prompts,
-        budget=budget,
-        cap=cap,
-        seed=seed,
-    )
+    allowed = _split(models) or ()
+    subject = command.subject_of(strategy or "", allowed) if policy is None else Policy.load(policy)
+    limits = command.Limits(budget, cap)
+    with busy("measuring"):
+        found = command.evaluated(subject, task=task, models=allowed, prompts=prompts, limits=limits, seed=seed)
     if as_json:
         print(json.dumps(found))
-        return
-    from autotts.report.lists import evaluation_table
+    else:
+        from autotts.report.lists import evaluation_table
 
-    _speaker(False, sys.stdout)(evaluation_table(found))
+        _say(evaluation_table(found))
 
 
 @app.command("tasks")
@@ -202,15 +252,13 @@ def list_tasks(name: Annotated[str | None, typer.Argument(help="A task, for thre
     from autotts.report.lists import task_examples, tasks_table
     from autotts.tasks import find, tasks
 
-    say = _speaker(False, sys.stdout)
     if name is None:
-        say(tasks_table(list(tasks().values())))
-        say("Three examples of one: autotts tasks math")
+        _say(tasks_table(list(tasks().values())))
+        _say("Three examples of one: autotts tasks math")
         return
     task = find(name)
     wanted = sorted(task.mix)[:: max(1, len(task.mix) // 3)][:3] if task.mix else [None, None, None]
-    shown = [task.source("search", level, i + 1, 0)[-1] for i, level in enumerate(wanted)]
-    say(task_examples(task, shown))
+    _say(task_examples(task, [task.source("search", level, i + 1, 0)[-1] for i, level in enumerate(wanted)]))
 
 
 @app.command("strategies")
@@ -219,7 +267,10 @@ def list_strategies() -> None:
     from autotts.report.lists import strategies_table
     from autotts.strategies import STRATEGIES
 
-    _speaker(False, sys.stdout)(strategies_table(STRATEGIES))
+    _say(strategies_table(STRATEGIES))
+
+
+app.add_typer(models_app, name="models")
 
 
 @models_app.command("list")
@@ -228,77 +279,103 @@ def list_models() -> None:
     from autotts.report.lists import Card, models_table
     from autotts.worlds.tiny import shelf
 
-    _speaker(False, sys.stdout)(models_table([Card(**entry) for entry in shelf()]))
+    _say(models_table([Card(**entry) for entry in shelf()]))
 
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")], as_json: JsonOption = False) -> None:
-    """Write a study's report.html again and show its table."""
+    """Write a study's report.html again, and show its table."""
+    from autotts.policy.files import read_json
     from autotts.report.page import write_page
 
-    path = folder / "result.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the result of a finished study: {error}; run autotts optimize first"
-        ) from None
+    result = read_json(folder / "result.json", "result")
+    if not isinstance(result, dict) or result.get("format") != "autotts.result/1":
+        raise InputError(f"{folder / 'result.json'}: expected the result of a study, found something else")
     write_page(result, folder / "report.html")
     if as_json:
         print(json.dumps(result))
     else:
-        _show_result(result, folder)
+        _show_result(result, folder, str(result["provenance"]["recipe"]["task"]))
 
 
 @app.command()
 def dashboard(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
 ) -> None:
-    """Open the study in Optuna's dashboard (pip install 'autotts-optimizer[dashboard]')."""
+    """Open a study in Optuna's dashboard, live while it runs.
+
+    Needs an extra: pip install 'autotts-optimizer[dashboard]'
+    """
     from autotts.search.command import open_dashboard
 
     open_dashboard(folder, host, port)
+
+
+# ---------------------------------------------------------------- what all commands share
+
+LONG = 600  # seconds from which a study is asked about
+
+_RESUMED = {
+    "optimize": "everything drawn is kept",
+    "run": "everything answered is kept",
+}
 
 
 def _split(text: str) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip()) or None
 
 
-def _command() -> str:
-    return shlex.join(["autotts", *sys.argv[1:]])
+def _said(argv: Sequence[str]) -> str:
+    """The command as it was typed."""
+    return shlex.join(["autotts", *argv])
 
 
-def _speaker(quiet: bool, stream: Any = None) -> Callable[[Any], None]:
-    """Something that prints to stderr (or to a stream), or does not."""
-    if quiet:
-        return lambda _: None
-    from rich.console import Console
+def _say(shown: Any, stream: Any = None) -> None:
+    from autotts.report.terminal import say
 
-    console = Console(file=stream or sys.stderr, highlight=False, markup=False, soft_wrap=True)
-    return console.print
+    say(shown, stream)
+
+
+def run_cli(argv: Sequence[str]) -> int:
+    """Run one command line; an error is one message on stderr, and the exit code says of what kind it is.
+
+    Returns
+    -------
+    int
+        0 done, 2 wrong input, 3 the budget cannot be met, 4 a backend failed for good, 130 interrupted.
+    """
+    try:
+        app(list(argv), prog_name="autotts", obj=tuple(argv))
+        code: object = 0
+    except AutottsError as error:
+        print(f"autotts: {error}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        kept = _RESUMED.get(argv[0] if argv else "")
+        more = f"; {kept}. Go on with:\n  {_said(argv)}" if kept else ""
+        print(f"\nautotts: interrupted{more}", file=sys.stderr)
+    return code if isinstance(code, int) else 0 if code is None else 1
 
 
 def main() -> NoReturn:
-    """Run the command line; errors are one message, and their exit code says of what kind."""
-    from click.exceptions import Abort, ClickException
-
+    """Run the command line of this process."""
     try:
-        code = app(standalone_mode=False)
-    except AutottsError as error:
-        print(f"autotts: {error}", file=sys.stderr)
-        code = error.exit_code
-    except ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (Abort, KeyboardInterrupt):
-        print(f"\nautotts: interrupted; everything drawn is kept. Go on with:\n  {_command()}", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of a pipe went away
-        sys.stderr.close()
+        code = run_cli(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe went away, and wants to hear no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    raise SystemExit(code if isinstance(code, int) else 0)
+    except OSError as error:
+        print(f"autotts: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 2
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

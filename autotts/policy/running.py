@@ -4,58 +4,80 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autotts.core.cost import Amount, parse_amount, show
+from autotts.core.cost import parse_amount
 from autotts.errors import InputError
+from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered, Promptable, answer
 from autotts.tasks import READERS
-from autotts.worlds.tiny import open_tiny
+from autotts.worlds.tiny import Tiny, open_tiny
 
 AT_ONCE = 64  # prompts of a file
 
 
-def run_one(path: Path, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
-    """Answer one prompt.
+def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
+    """Answer one prompt by a policy, with fresh draws.
 
     Parameters
     ----------
-    path
-        The policy file.
+    policy
+        As `load_policy` gives it.
+    prompt
+        The bare text, without any template.
     budget, cap
-        Mean budget a prompt and hard limit, such as `1e9flops`; in the policy's unit.
+        Mean budget a prompt and hard limit, such as `1e9flops`, in the policy's unit; the policy's own by default.
+
+    Raises
+    ------
+    InputError, BudgetError
+        Before anything is drawn: a prompt that the models cannot read, or a budget below the cheapest arm.
     """
-    policy = Policy.load(path)
-    mean, limit = _amounts(policy, budget, cap)
+    mean, limit = amounts(policy.unit, budget, cap)
     with opened(policy) as world:
         return asyncio.run(answer(policy, world, prompt, budget=mean, cap=limit))
 
 
 def run_file(
-    path: Path, source: Path, target: Path, *, budget: str | None = None, cap: str | None = None
+    policy: Policy, source: Path, target: Path, *, budget: str | None = None, cap: str | None = None
 ) -> dict[str, Any]:
     """Answer every prompt of a file; answers are written in order as they come, and a second run goes on.
+
+    Parameters
+    ----------
+    source
+        JSON lines with the key `prompt` (`.jsonl`), or a prompt a line.
+    target
+        JSON lines, one for each prompt.
 
     Returns
     -------
     dict
-        `prompts`, `answered` (with an answer) and `cost` (text), of the whole output.
+        `prompts`, `answered` (with an answer), `cost` in parts of `unit`, of the whole output.
     """
-    policy = Policy.load(path)
-    mean, limit = _amounts(policy, budget, cap)
+    mean, limit = amounts(policy.unit, budget, cap)
     prompts = read_prompts(source)
-    rows = _written(target, prompts)
+    rows = _written(target, prompts, policy)
     with opened(policy) as world:
-        for prompt in prompts[len(rows) :]:
-            world.root(prompt)  # all can be read, before anything is spent
+        for number, prompt in enumerate(prompts[len(rows) :], len(rows) + 1):
+            try:
+                world.root(prompt)  # all can be read, before anything is spent
+            except InputError as error:
+                raise InputError(f"--input {source}, prompt {number}: {error}") from None
+            policy.route(prompt, mean)
         asyncio.run(_answer_all(policy, world, prompts, rows, target, mean, limit))
-    cost = sum(row["cost"] for row in rows)
-    answered = sum(row["answer"] is not None for row in rows)
-    return {"prompts": len(rows), "answered": answered, "cost": show(cost, policy.unit)}
+    return {
+        "format": "autotts.answers/1",
+        "prompts": len(rows),
+        "answered": sum(row["answer"] is not None for row in rows),
+        "cost": sum(row["cost"] for row in rows),
+        "unit": policy.unit,
+        "output": str(target),
+    }
 
 
 async def _answer_all(
@@ -79,12 +101,29 @@ async def _answer_all(
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(i)) for i in range(len(rows), len(prompts))]
                 for task in tasks:
-                    row = as_dict(await task)
+                    row = as_dict(await task) | {"policy": policy.digest}
                     file.write(json.dumps(row) + "\n")
                     file.flush()
                     rows.append(row)
     except OSError as error:
-        raise InputError(f"--output {target}: cannot be written: {error.strerror}; give another file") from None
+        raise _unwritable(target, error) from None
+    except BaseExceptionGroup as errors:
+        cause = _first(errors)
+        raise (_unwritable(target, cause) if isinstance(cause, OSError) else cause) from None
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _unwritable(target: Path, error: OSError) -> InputError:
+    return InputError(
+        f"--output {target}: cannot be written: {error.strerror}; what is there is kept: make room or give another "
+        "file, and run the same command again"
+    )
 
 
 def as_dict(done: Answered) -> dict[str, Any]:
@@ -131,44 +170,59 @@ def _prompt(line: str, where: str) -> str:
     return prompt
 
 
-def _written(target: Path, prompts: Sequence[str]) -> list[dict[str, Any]]:
+def _written(target: Path, prompts: Sequence[str], policy: Policy) -> list[dict[str, Any]]:
     """What an earlier run wrote; a broken last line is dropped, and answers to other prompts are an error."""
     if not target.exists():
         return []
+    try:
+        lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--output {target}: expected answers of an earlier run, or no file: {error}") from None
     rows: list[dict[str, Any]] = []
-    lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines):
+        row: Any
         try:
             row = json.loads(line) if line.endswith("\n") else None
         except ValueError:
             row = None
         if row is None and number == len(lines) - 1:
             break
-        if number >= len(prompts) or not isinstance(row, dict) or row.get("prompt") != prompts[number]:
+        fault = _foreign(row, prompts[number] if number < len(prompts) else None, policy)
+        if fault:
             raise InputError(
-                f"--output {target}, line {number + 1}: expected the answer to prompt {number + 1} of --input, found "
-                "another file's line: give a new --output, or delete this one"
+                f"--output {target}, line {number + 1}: expected the answer of this policy to prompt {number + 1} of "
+                f"--input, found {fault}: give a new --output, or delete this one"
             )
         rows.append(row)
     if len(rows) < len(lines):
-        target.write_text("".join(lines[: len(rows)]), encoding="utf-8")
+        write_atomic(target, "".join(lines[: len(rows)]))
     return rows
 
 
+def _foreign(row: Any, prompt: str | None, policy: Policy) -> str:
+    """What is wrong with a line of an earlier run, if anything is."""
+    if not isinstance(row, dict) or "answer" not in row or not isinstance(row.get("cost"), int):
+        return "a line that is no answer"
+    if row.get("prompt") != prompt:
+        return "another prompt" if prompt is not None else "more lines than prompts"
+    return "" if row.get("policy") == policy.digest else "the answer of another policy"
+
+
 @contextmanager
-def opened(policy: Policy) -> Iterator[Promptable]:
+def opened(policy: Policy, read: Callable[[str], str | None] | None = None) -> Iterator[Tiny]:
     """The embedded models that a policy uses; any other engine, or another revision, is an error."""
-    for name, bound in {**policy.models, **policy.scorers}.items():
+    bounds = {**policy.models, **policy.scorers}
+    for name, bound in bounds.items():
         engine = bound.binding.get("engine")
         if engine != "tiny":
             raise InputError(
                 f"policy: {name!r} is bound to engine {engine!r}; this version runs the embedded models ('tiny') only"
             )
-    reader = READERS.get(policy.task.reader)
+    reader = read or READERS.get(policy.task.reader)
     if reader is None:
         raise InputError(f"policy: unknown reader {policy.task.reader!r}; expected one of {', '.join(READERS)}")
     with open_tiny(tuple(policy.models), tuple(policy.scorers), read=reader, unit=policy.unit) as world:
-        for name, bound in {**policy.models, **policy.scorers}.items():
+        for name, bound in bounds.items():
             here = world.bindings[name].id
             if bound.binding.get("id") != here:
                 raise InputError(
@@ -178,12 +232,13 @@ def opened(policy: Policy) -> Iterator[Promptable]:
         yield world
 
 
-def _amounts(policy: Policy, budget: str | None, cap: str | None) -> tuple[float | None, int | None]:
-    amounts: list[Amount | None] = [
-        None if text is None else parse_amount(text, what) for text, what in ((budget, "--budget"), (cap, "--cap"))
-    ]
-    for amount, what in zip(amounts, ("--budget", "--cap")):
-        if amount is not None and amount.unit != policy.unit:
-            raise InputError(f"{what}: this policy counts in {policy.unit}, found {amount}")
-    mean, limit = amounts
-    return (None if mean is None else float(mean.parts)), (None if limit is None else limit.parts)
+def amounts(unit: str, budget: str | None, cap: str | None) -> tuple[float | None, int | None]:
+    """Mean budget and cap in parts; another unit than the one that is counted in is an error."""
+    parts: list[int | None] = []
+    for text, what in ((budget, "--budget"), (cap, "--cap")):
+        amount = None if text is None else parse_amount(text, what)
+        if amount is not None and amount.unit != unit:
+            raise InputError(f"{what}: expected an amount in {unit}, which is counted in here, found {amount}")
+        parts.append(None if amount is None else amount.parts)
+    mean, limit = parts
+    return (None if mean is None else float(mean)), limit

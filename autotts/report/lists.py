@@ -1,10 +1,11 @@
-"""Lists for the terminal: models, strategies, tasks, the estimate before a study, the answer of one run."""
+"""Lists for the terminal: models, strategies, tasks, the estimate before a study, answers, an evaluation."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -15,7 +16,9 @@ from autotts.core.cost import show
 from autotts.core.strategy import Knob, Options, Range, Role, knobs
 from autotts.core.task import Problem, Task
 from autotts.report.layout import NARROW, plain_text, ruled
-from autotts.report.numbers import count, duration, level_name, percent, plain, share_text
+from autotts.report.numbers import count, duration, level_name, percent, plain, share_text, short
+from autotts.report.result import Interval
+from autotts.report.words import accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,77 @@ def answer_table(answer: Answer) -> RenderableType:
     if answer.ended is not None:
         rows.append(("ended", plain(answer.ended)))
     return _facts(rows)
+
+
+def answers_table(done: Mapping[str, Any]) -> RenderableType:
+    """A file of prompts that was answered."""
+    total, answered, unit = done["prompts"], done["answered"], str(done["unit"])
+    return _facts(
+        [
+            ("prompts", f"{count(total)}, {count(answered)} with an answer"),
+            ("cost", f"{show(done['cost'], unit)}, {show(done['cost'] / total, unit)} a prompt"),
+            ("answers", plain(str(done["output"]))),
+        ]
+    )
+
+
+def evaluation_table(found: Mapping[str, Any]) -> RenderableType:
+    """A policy or an arm on test prompts: accuracy and cost with their intervals, and the same by level."""
+    return _Evaluation(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    found: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found = self.found
+        unit, cost = str(found["unit"]), found["cost"]
+        rows = [
+            ("evaluated", plain(str(found["subject"]))),
+            ("prompts", f"{count(found['prompts'])} test prompts of {plain(str(found['task']))}, answered afresh"),
+            ("right", f"{accuracy(_interval(found['accuracy']))} % (95 % interval)"),
+            (
+                "cost",
+                f"{show(cost['mean'], unit)} a prompt ({show(cost['low'], unit)} to {show(cost['high'], unit)}); "
+                f"95 % of the prompts at most {show(cost['p95'], unit)}",
+            ),
+        ]
+        if found["unanswered"]:
+            rows.append(("no answer", f"{count(found['unanswered'])} prompts"))
+        yield _facts(rows)
+        if len(found["levels"]) < 2:
+            return
+        yield Text()
+        if options.max_width < NARROW:
+            yield from (self._listed(level, unit) for level in found["levels"])
+            return
+        table = ruled(letters=plain_text(console, options))
+        for name in ("level", "prompts", "right, %", f"mean cost, {unit}", "arms"):
+            right = name in ("prompts", f"mean cost, {unit}")
+            table.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=name != "arms")
+        for level in found["levels"]:
+            cells = (
+                plain(str(level["bin"])),
+                count(level["prompts"]),
+                accuracy(_interval(level["accuracy"]), "-"),
+                short(level["cost"], unit),
+                ", ".join(plain(arm) for arm in level["arms"]),
+            )
+            table.add_row(*(Text(cell) for cell in cells))
+        yield table
+
+    def _listed(self, level: Mapping[str, Any], unit: str) -> RenderableType:
+        lines = [
+            Text(f"{accuracy(_interval(level['accuracy']), '-')} % right on {count(level['prompts'])} prompts"),
+            Text(f"cost {show(level['cost'], unit)}"),
+            *(Text(plain(arm)) for arm in level["arms"]),
+        ]
+        return Group(Text(level_name(str(level["bin"])), style="bold"), Padding(Group(*lines), (0, 0, 0, 2)))
+
+
+def _interval(found: Mapping[str, Any]) -> Interval:
+    return Interval(value=found["value"], low=found["low"], high=found["high"])
 
 
 def _facts(rows: Sequence[tuple[str, str]]) -> Table:

@@ -14,10 +14,11 @@ from typing import Any
 
 from autotts.core.cost import parse_amount
 from autotts.core.progress import Watcher
-from autotts.core.strategy import Strategy
+from autotts.core.strategy import Role, Strategy, knobs
 from autotts.core.task import Task
 from autotts.engine.memo import Memory
 from autotts.errors import InputError
+from autotts.policy.running import amounts, opened
 from autotts.policy.schema import Policy
 from autotts.search.evaluate import evaluate, table_of
 from autotts.search.optimize import Found, optimize
@@ -25,7 +26,7 @@ from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.space import models_of
 from autotts.strategies.arms import parse
 from autotts.tasks import find
-from autotts.worlds.tiny import open_tiny
+from autotts.worlds.tiny import known, open_tiny
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ class Job:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Mean budget and cap of a run as they were given, such as `1e9flops`."""
+
+    budget: str | None = None
+    cap: str | None = None
+
+
 def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str | None, command: str) -> Job:
     """A job from options and, below them, a study file."""
     values: dict[str, Any] = {}
@@ -70,9 +79,17 @@ def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str
     if "task" not in values and "task" not in given:
         raise InputError("optimize: expected --task NAME or FILE (or --study FILE), found neither; try --task math")
     recipe = replace(recipe_from(values, str(study)), **given) if values else Recipe(**given)
+    return prepared(recipe, out=out, name=name, storage=url, command=command)
+
+
+def prepared(
+    recipe: Recipe, *, out: str | Path | None = None, name: str = "", storage: str | None = None, command: str = ""
+) -> Job:
+    """A job from a recipe; the task is found, and the models are known."""
     task = find(recipe.task)
+    known(recipe.models)
     name = name or task.name
-    return Job(recipe, task, name, out or Path("runs") / name, url, command)
+    return Job(recipe, task, name, Path(out) if out else Path("runs") / name, storage, command)
 
 
 def read_study(path: Path) -> tuple[dict[str, Any], str]:
@@ -88,55 +105,45 @@ def read_study(path: Path) -> tuple[dict[str, Any], str]:
     return data, name
 
 
+def subject_of(text: str, models: tuple[str, ...]) -> Strategy:
+    """One arm from its text; a model that is not named in it is the first of `models`, or of all."""
+    strategy = parse(text)
+    for knob in knobs(type(strategy)).values():
+        if isinstance(knob.domain, Role) and knob.domain.kind == "policy" and getattr(strategy, knob.name) == "policy":
+            strategy = replace(strategy, **{knob.name: known(models)[0]})  # type: ignore[type-var]
+    return strategy
+
+
 def evaluated(
-    *,
-    policy: Path | None,
-    strategy: str | None,
-    task: str,
-    models: tuple[str, ...],
-    prompts: int,
-    budget: str | None,
-    cap: str | None,
-    seed: int,
+    subject: Policy | Strategy, *, task: str, models: tuple[str, ...], prompts: int, limits: Limits, seed: int
 ) -> dict[str, Any]:
-    """The figures of a policy or an arm on a task's test prompts."""
+    """The figures of a policy or an arm on a task's test prompts, with fresh draws."""
     of = find(task)
-    limit = None if cap is None else parse_amount(cap, "--cap")
-    mean = None if budget is None else parse_amount(budget, "--budget")
-    subject: Policy | Strategy
-    if policy is not None:
-        subject = Policy.load(policy)
-        unit = subject.unit
+    if isinstance(subject, Policy):
+        unit, scorers = subject.unit, tuple(subject.scorers)
         needed = tuple(subject.models)
-        scorers = tuple(subject.scorers)
+        mean, limit = amounts(unit, limits.budget, limits.cap)
     else:
-        subject = parse(str(strategy))
-        unit = "flops" if limit is None else limit.unit
-        needed, scorers = models_of(subject)
-        if mean is not None:
+        if limits.budget is not None:
             raise InputError("evaluate: --budget is for a policy; a strategy costs what it costs (see --cap)")
-    for amount in (limit, mean):
-        if amount is not None and amount.unit != unit:
-            raise InputError(f"expected an amount in {unit}, as the policy counts, found {amount}")
+        unit = "flops" if limits.cap is None else parse_amount(limits.cap, "--cap").unit
+        needed, scorers = models_of(subject)
+        mean, limit = amounts(unit, None, limits.cap)
+    known(models)
     for name in needed:
         if models and name not in models:
             raise InputError(f"evaluate: {name!r} is used, and not among --models {', '.join(models)}")
     table = table_of(of, "test", prompts, seed)
-    with open_tiny(needed, scorers, read=of.read, unit=unit) as world:
-        return asyncio.run(
-            evaluate(
-                subject,
-                of,
-                table,
-                world,
-                Memory(),
-                scorers=scorers,
-                unit=unit,
-                budget=None if mean is None else float(mean.parts),
-                cap=None if limit is None else limit.parts,
-                seed=seed,
-            )
+    opening = (
+        opened(subject, of.read) if isinstance(subject, Policy) else open_tiny(needed, scorers, read=of.read, unit=unit)
+    )
+    with opening as world:
+        for problem in table.problems:
+            world.root(problem.prompt)  # a prompt that cannot be read is told before anything is drawn
+        work = evaluate(
+            subject, of, table, world, Memory(), scorers=scorers, unit=unit, budget=mean, cap=limit, seed=seed
         )
+        return asyncio.run(work)
 
 
 def open_dashboard(folder: Path, host: str, port: int) -> None:

@@ -1,0 +1,202 @@
+"""What `from autotts import ...` offers: each function does what the command of its name does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from autotts.core.progress import Watcher
+from autotts.core.strategy import Strategy
+from autotts.policy import running
+from autotts.policy.schema import Policy
+from autotts.policy.serving import Answered
+from autotts.search import command
+from autotts.search.command import Job, Limits
+from autotts.search.optimize import Found
+from autotts.search.recipe import Recipe
+
+T = TypeVar("T")
+
+
+def optimize(
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    name: str = "",
+    storage: str | None = None,
+    watch: Watcher | None = None,
+) -> Found:
+    """Search for the best way to spend a budget, confirm it on held-out prompts, write a policy file.
+
+    The same call on the same folder goes on with what is there; no finished draw is made again.
+
+    Parameters
+    ----------
+    recipe
+        The task, the models, the budget and how thoroughly to search.
+    out
+        Folder for `policy.json`, `result.json`, `report.html` and `autotts.db`; `runs/<name>` by default.
+    name
+        Of the study; the task's by default.
+    storage
+        SQLAlchemy URL of the database; a file in `out` by default.
+    watch
+        Called with a `Snapshot` as the study goes on.
+
+    Returns
+    -------
+    Found
+        `result` (as in result.json), `policy`, and `out`.
+
+    Raises
+    ------
+    InputError
+        Something given is wrong; told before anything is drawn.
+    BudgetError
+        The budget is below the cheapest arm, or the target above the best; what was drawn is kept.
+    StoreError
+        The database cannot be used; what was committed is kept.
+
+    Examples
+    --------
+    >>> from autotts import Recipe, optimize
+    >>> found = optimize(Recipe(task="math", budget="200Mflops"))  # doctest: +SKIP
+    >>> found.result["accuracy"]  # doctest: +SKIP
+    {'value': 0.93, 'low': 0.91, 'high': 0.95}
+    """
+    job = command.prepared(recipe, out=out, name=name, storage=storage)
+    return study(job, watch)
+
+
+def study(job: Job, watch: Watcher | None = None) -> Found:
+    """Run a study that is ready to run, or go on with it, and write its report."""
+    found = _apart(lambda: job.run(watch))
+    from autotts.report.page import write_page
+
+    write_page(found.result, found.out / "report.html")
+    return found
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read and validate a policy file.
+
+    Raises
+    ------
+    InputError
+        It names the file, the place in it, what was expected and what was found.
+    """
+    return Policy.load(path)
+
+
+def parse_arm(text: str) -> Strategy:
+    """One arm from its text: a strategy with its knobs, read by a small grammar and never executed.
+
+    Examples
+    --------
+    >>> from autotts import parse_arm
+    >>> parse_arm("vote(n=8, model=S)").n
+    8
+    """
+    return command.subject_of(text, ())
+
+
+def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
+    """Answer one prompt by a policy, with fresh draws.
+
+    Parameters
+    ----------
+    prompt
+        The bare text, without any template.
+    budget, cap
+        Mean budget a prompt and the most that this one may cost, such as `1e9flops`, in the policy's unit; the
+        policy's own by default.
+
+    Returns
+    -------
+    Answered
+        The answer, the arm that gave it, and what it cost in parts of the policy's unit.
+
+    Raises
+    ------
+    InputError
+        The models of the policy cannot read the prompt.
+    BudgetError
+        The budget is below the cheapest arm; the message names it and its cost.
+
+    Examples
+    --------
+    >>> from autotts import load_policy, run
+    >>> run(load_policy("runs/math/policy.json"), "solve: 12+3*4").answer  # doctest: +SKIP
+    '24'
+    """
+    return _apart(lambda: running.run(policy, prompt, budget=budget, cap=cap))
+
+
+def run_file(
+    policy: Policy, source: str | Path, target: str | Path, *, budget: str | None = None, cap: str | None = None
+) -> dict[str, Any]:
+    """Answer every prompt of a file, in order, into JSON lines; a second run goes on where the first ended.
+
+    Parameters
+    ----------
+    source
+        JSON lines with the key `prompt` (`.jsonl`), or a prompt a line.
+    target
+        Where the answers are written.
+
+    Returns
+    -------
+    dict
+        `prompts`, `answered`, `cost` in parts of `unit`.
+    """
+    return _apart(lambda: running.run_file(policy, Path(source), Path(target), budget=budget, cap=cap))
+
+
+def evaluate(
+    subject: Policy | Strategy,
+    *,
+    task: str = "math",
+    models: Sequence[str] = (),
+    prompts: int = 50,
+    budget: str | None = None,
+    cap: str | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure a policy, or one arm, on a task's test prompts, with fresh draws.
+
+    Parameters
+    ----------
+    subject
+        What `load_policy` or `parse_arm` gives.
+    task
+        Name of a task, or a file of prompts and answers.
+    models
+        Models that may be used; all by default.
+    prompts
+        Test prompts a level, or in all for a task without levels.
+    budget, cap
+        Mean budget a prompt (of a policy) and the most that one prompt may cost.
+
+    Returns
+    -------
+    dict
+        `accuracy` and `cost` with 95 % intervals over prompts, and the same by level.
+    """
+    return _apart(
+        lambda: command.evaluated(
+            subject, task=task, models=tuple(models), prompts=prompts, limits=Limits(budget, cap), seed=seed
+        )
+    )
+
+
+def _apart(work: Callable[[], T]) -> T:
+    """Run where no event loop is running: in a thread of its own, if the caller (a notebook) is inside one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
