@@ -99,7 +99,7 @@ def read_study(path: Path) -> tuple[dict[str, Any], str]:
             data = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"--study {path}: expected a TOML file with a recipe: {error}") from None
-    name = data.pop("name", path.parent.name if path.stem == "study" else path.stem)
+    name = data.pop("name", path.resolve().parent.name if path.stem == "study" else path.stem)
     if not isinstance(name, str) or not name or "/" in name:
         raise InputError(f"--study {path}: name: expected a text without '/', found {name!r}")
     return data, name

@@ -145,16 +145,13 @@ class Level:
             return
         self._add(slot.strategy, values, notes | {"kind": slot.kind, "round": number, "slot": slot.index})
 
-    def add_free(self, number: int) -> list[str]:
-        """Add the arms of the frontier that came from stored draws alone."""
-        names = [p.arm for p in self.frontier()]
-        out = []
-        for name in names:
-            if name not in self.raced:
-                strategy = parse(name)
-                if self._add(strategy, list(self.point(name)), {"kind": "free", "free": True, "round": number}):
-                    out.append(name)
-        return out
+    def add_free(self, number: int) -> int:
+        """Add the arms of the frontier that came from stored draws alone; how many this round has added."""
+        for p in self.frontier():
+            if p.arm not in self.raced:
+                self._add(parse(p.arm), [p.value, p.cost], {"kind": "free", "free": True, "round": number})
+        notes = [t.user_attrs for t in self.study.get_trials(deepcopy=False)]
+        return sum(bool(n.get("free")) and n.get("round") == number for n in notes)
 
     def _tell(self, number: int, values: list[float] | None, notes: Mapping[str, object]) -> None:
         trial = self.study.get_trials(deepcopy=False)[number]
@@ -173,14 +170,14 @@ class Level:
             self.study._storage.set_trial_user_attr(trial._trial_id, "closed", why)
             self.study.tell(number, state=TrialState.FAIL)
 
-    def _add(self, strategy: Strategy, values: list[float] | None, notes: Mapping[str, object]) -> bool:
+    def _add(self, strategy: Strategy, values: list[float] | None, notes: Mapping[str, object]) -> None:
         arm = show(strategy)
         params = self.space.params(strategy)
         if params is None or any(
             t.user_attrs.get("arm") == arm and t.state.is_finished() and t.state != TrialState.FAIL
             for t in self.study.get_trials(deepcopy=False)
         ):
-            return False
+            return
         domains = {k: v for k, v in self.space.distributions(params["strategy"]).items() if k in params}
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -191,7 +188,6 @@ class Level:
                 user_attrs={"arm": arm, **notes},
             )
         )
-        return True
 
     # ------------------------------------------------------------ what is known
 

@@ -15,7 +15,7 @@ import optuna
 
 from autotts.core.progress import Watcher
 from autotts.core.task import Task
-from autotts.errors import InputError
+from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
 from autotts.search.export import export
@@ -95,7 +95,14 @@ def optimize(
         study = Study(name, recipe, task, answering, prompts, watch)
         for problem in (*prompts.search.problems, *prompts.confirm.problems):
             answering.root(problem.prompt)  # a prompt that cannot be read is told before anything is spent
-        Meta(engine).claim(name, study.identity())
+        study.meta = Meta(engine)
+        others = [other for other in study.meta.studies() if other != name]
+        if url is None and others:
+            raise StoreError(
+                f"--out {out}: expected a new folder or that of study {name!r}, found one that holds another study, "
+                f"{others[0]!r}; give another with --out"
+            )
+        study.meta.claim(name, study.identity())
         study.settle(used(engine))
         levels = study.levels(optunas)
         study.outcomes = Outcomes(engine)

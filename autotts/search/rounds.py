@@ -89,7 +89,7 @@ class Rounds:
             await measure(self.runner, level.table, level.offspring(), seed=self.recipe.seed)
         for (level, slot), result in zip(asked, raced):
             level.tell(number, slot, result)
-        free = sum(len(level.add_free(number)) for level in self.levels)
+        free = sum(level.add_free(number) for level in self.levels)
         neighbours(self.levels, self.recipe.slots)
         self.history.append(
             Round(

@@ -31,6 +31,7 @@ from autotts.search.rounds import Rounds, complete
 from autotts.search.runs import Bench, Runner
 from autotts.search.space import Space, usable
 from autotts.search.telling import snapshot
+from autotts.store.meta import Meta
 from autotts.store.outcomes import Graded, Outcomes
 from autotts.store.samples import Samples
 from autotts.store.usage import Used
@@ -83,6 +84,7 @@ class Study:
     phase: tuple[str, int, int] = ("search", 0, 0)
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
+    meta: Meta | None = None
     searched: int = 0
     before: int = 0
 
@@ -129,8 +131,9 @@ class Study:
         """Search, complete, choose, confirm."""
         amount = self.recipe.search_amount
         self.ledger.limit = None if amount is None else int(amount.parts * SEARCH_SHARE)
+        earlier = self.ledger.spent
         stopped = await self._search(levels, samples)
-        self.searched = self.ledger.spent
+        self._split(earlier)
         self.ledger.limit = None if amount is None else amount.parts
         choice = choose(levels, self.prompts.weights, self.recipe, self.cap)
         held = self._held()
@@ -246,6 +249,15 @@ class Study:
                 one = binding.prices.of_prompt(whole, row.prompt) + binding.prices.of_generated(whole, row.generated)
                 self.ledger.settle(row.binding, row.kind, reserved=0, parts=row.count * one)
                 self.before += row.count * row.generated
+
+    def _split(self, earlier: int) -> None:
+        """How much of the spend was for the search: of all runs together, as the database remembers it."""
+        key = f"searched/{self.name}"
+        before = None if self.meta is None else self.meta.get(key)
+        # Before the first search was done, all that had been drawn was for it.
+        self.searched = self.ledger.spent - earlier + (earlier if before is None else int(before))
+        if self.meta is not None:
+            self.meta.set(key, self.searched)
 
     def identity(self) -> dict[str, Any]:
         """What makes it this study and no other."""
