@@ -200,7 +200,11 @@ class Batch:
                     continue
                 prefix = line.prefixes.longest(ticket.useful)
                 if self._claim(ticket, 0 if prefix is None else len(prefix.logprobs)):
-                    self._join(ticket, prefix)
+                    try:
+                        self._join(ticket, prefix)
+                    except BaseException:
+                        line.queue.appendleft(ticket)  # so that it is told that the engine broke
+                        raise
                     room -= 1
 
     def _claim(self, ticket: Ticket, known: int) -> bool:

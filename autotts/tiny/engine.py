@@ -17,7 +17,11 @@ from autotts.tiny.batch import Batch, Completion, Event, Line, Request, Sink, Ti
 from autotts.tiny.model import Model
 from autotts.tiny.prefixes import Prefixes
 
-__all__ = ["Completion", "Engine", "Event", "Request", "Sink", "Ticket"]
+__all__ = ["Completion", "Engine", "EngineBroken", "Event", "Request", "Sink", "Ticket"]
+
+
+class EngineBroken(RuntimeError):
+    """A worker met an error that it could not have caused by a request; nothing is drawn any more."""
 
 
 class Engine:
@@ -87,7 +91,7 @@ class Engine:
             if self._closing:
                 raise RuntimeError("the engine is closed")
             if self._broken is not None:
-                raise self._broken
+                raise EngineBroken(f"the engine stopped: {self._broken!r}") from self._broken
             line.queue.extend(tickets)
             self._lock.notify_all()
         return tickets

@@ -22,7 +22,7 @@ from autotts.core.plan import Blend, Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import BackendError, InputError, PlanError
 from autotts.tiny.codec import ANSWER, END, FINAL, NEWLINE, encode, path_text
-from autotts.tiny.engine import Completion, Engine, Event
+from autotts.tiny.engine import Completion, Engine, EngineBroken, Event
 from autotts.tiny.engine import Request as Asked
 from autotts.tiny.model import WEIGHTS, Model, load
 from autotts.tiny.scorer import Scored, Scorer, open_scorer
@@ -184,7 +184,10 @@ class Tiny:
 
     async def _complete(self, model: str, asked: Asked, meter: Meter) -> Completion:
         flight = _Flight(asyncio.get_running_loop().create_future(), meter)
-        ticket = self._engine.submit(model, asked, self._arrive, watched=meter.moved is not None, tag=flight)
+        try:
+            ticket = self._engine.submit(model, asked, self._arrive, watched=meter.moved is not None, tag=flight)
+        except EngineBroken as error:
+            raise _broken(error) from error
         try:
             done: Completion = await flight.future
         except asyncio.CancelledError:
@@ -229,9 +232,11 @@ class Tiny:
         value = scorer.known(path)
         if value is None:
             flight = _Flight(asyncio.get_running_loop().create_future())
-            scorer.submit(path, self._scored, flight)
             try:
+                scorer.submit(path, self._scored, flight)
                 value = await flight.future
+            except EngineBroken as error:
+                raise _broken(error) from error
             except asyncio.CancelledError:
                 scorer.withdraw(path, flight)
                 raise
