@@ -28,7 +28,8 @@ def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
     url
         SQLAlchemy URL, such as `sqlite:///runs/math/autotts.db`.
     timeout
-        Seconds to wait for another writer before the database counts as locked.
+        Seconds to wait for another writer before the database counts as locked; `?timeout=` in the URL of an SQLite
+        database wins.
 
     Raises
     ------
@@ -36,6 +37,7 @@ def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
         When it is not ours, of a newer version, locked, full, not writable, or no database at all.
     """
     engine = _engine(url)
+    timeout = _patience(engine, timeout)
     _tune(engine, timeout, own_transactions=True)
     try:
         with faults(engine):
@@ -48,7 +50,7 @@ def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
 
 def tune(engine: sa.Engine, timeout: float = TIMEOUT) -> None:
     """Make another engine on the same file (Optuna's) a good neighbour: it waits for writers, and syncs as we do."""
-    _tune(engine, timeout, own_transactions=False)
+    _tune(engine, _patience(engine, timeout), own_transactions=False)
     engine.dispose()  # connections that are open already have not heard it
 
 
@@ -109,6 +111,15 @@ def _engine(url: str) -> sa.Engine:
             "such as sqlite:///autotts.db"
         )
     return engine
+
+
+def _patience(engine: sa.Engine, timeout: float) -> float:
+    """The seconds that an URL asks to wait, where it does."""
+    asked = engine.url.query.get("timeout")
+    try:
+        return timeout if asked is None else float(str(asked))
+    except ValueError:
+        raise StoreError(f"storage: timeout: expected seconds, such as ?timeout=60, found {asked!r}") from None
 
 
 def _tune(engine: sa.Engine, timeout: float, *, own_transactions: bool) -> None:
