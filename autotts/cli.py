@@ -295,7 +295,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")], as
     if as_json:
         print(json.dumps(result))
     else:
-        _show_result(result, folder, str(result["provenance"]["recipe"]["task"]))
+        _show_result(result, folder, str(result.get("task", "math")))
 
 
 @app.command()

@@ -247,7 +247,8 @@ class _Evaluation:
             yield from (self._listed(level, unit) for level in found["levels"])
             return
         table = ruled(letters=plain_text(console, options))
-        for name in ("level", "prompts", "right, %", f"mean cost, {unit}", "arms"):
+        several = any(level["arms"] != [found["subject"]] for level in found["levels"])
+        for name in ("level", "prompts", "right, %", f"mean cost, {unit}", *(["arms"] if several else [])):
             right = name in ("prompts", f"mean cost, {unit}")
             table.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=name != "arms")
         for level in found["levels"]:
@@ -258,7 +259,7 @@ class _Evaluation:
                 short(level["cost"], unit),
                 ", ".join(plain(arm) for arm in level["arms"]),
             )
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
         yield table
 
     def _listed(self, level: Mapping[str, Any], unit: str) -> RenderableType:

@@ -54,6 +54,7 @@ def assemble(
     return {
         "format": "autotts.result/1",
         "study": name,
+        "task": recipe.task,
         "unit": unit,
         "stopped": {"why": stopped[0], "words": stopped[1]},
         "budget": {
