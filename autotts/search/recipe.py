@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -41,6 +42,9 @@ class Recipe:
     budgets: int = 5
 
     def __post_init__(self) -> None:
+        for name, words, right in _typed(self):
+            if not right:
+                raise InputError(f"{name}: expected {words}, found {getattr(self, name)!r}")
         for name, low in (("trials", 1), ("search", 8), ("confirm", 8), ("block", 4), ("slots", 1), ("patience", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -98,15 +102,28 @@ class Recipe:
 
 def recipe_from(values: dict[str, Any], where: str) -> Recipe:
     """A recipe from a TOML table; unknown keys and wrong types are errors that name the key."""
-    known = {field.name: field for field in fields(Recipe)}
-    for key, value in values.items():
+    known = [field.name for field in fields(Recipe)]
+    for key in values:
         if key not in known:
             raise InputError(f"{where}: unknown key {key!r}; expected some of {', '.join(known)}")
-        default = known[key].default
-        wanted: tuple[type, ...] = (int,) if isinstance(default, int) else (str, int, float)
-        if key in ("models", "strategies"):
-            wanted = (list, tuple)
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise InputError(f"{where}: {key}: expected {wanted[0].__name__}, found {value!r}")
     listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Recipe(**listed)
+    try:
+        return Recipe(**listed)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _typed(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
+    """Each field, what it should be, and whether it is: recipes come from files and from people's code."""
+    for field in fields(Recipe):
+        value = getattr(recipe, field.name)
+        if field.name in ("models", "strategies"):
+            right = isinstance(value, tuple) and all(isinstance(x, str) for x in value)
+            yield field.name, 'a list of names, such as ["S", "M"]', right
+        elif field.name in ("target", "timeout"):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            yield field.name, "a number", value is None or number
+        elif isinstance(field.default, int):
+            yield field.name, "a whole number", isinstance(value, int) and not isinstance(value, bool)
+        else:
+            yield field.name, "a text", isinstance(value, str) or (value is None and field.default is None)

@@ -194,6 +194,7 @@ def _level(
     rows = [i for i, name in enumerate(held.level) if name == level.name]
     got = confirmed.ours.measured
     confirming = resample([level.name] * len(rows), seed=seed)
+    spent = confirming.mean(got.cost[rows])
     return {
         "bin": level.name,
         "share": weights[level.name],
@@ -201,7 +202,7 @@ def _level(
         "arms": arms,
         "confirmed": {
             "accuracy": as_dict(confirming.mean(got.value[rows])),
-            "cost": as_dict(confirming.mean(got.cost[rows])),
+            "cost": {"mean": spent.value, "low": spent.low, "high": spent.high},
         },
     }
 
