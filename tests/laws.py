@@ -90,7 +90,7 @@ class Overheard:
     """A strategy, and what its joins would have offered the moment before they woke for the last time."""
 
     def __init__(self, arm):
-        self.arm, self.late = arm, None
+        self.arm, self.late = arm, []
 
     def plan(self, root, rng):
         plan, send = self.arm.plan(root, rng), None
@@ -101,18 +101,18 @@ class Overheard:
                 return stop.value
             send = yield item
             if isinstance(item, Offer):
-                self.late = item.choice
+                self.late = [item.choice]
             elif isinstance(item, Join) and item.offer is not None:
-                full = not any(slot is MISSING for slot in send.slots)
-                self.late = item.offer(send.slots if full else send.values)
+                self.late = [item.offer(send.values)]
+                if not any(slot is MISSING for slot in send.slots):
+                    self.late.append(item.offer(send.slots))  # most plans count in order of asking
 
 
 @given(arms(), toys(), seeds)
 def test_what_a_last_join_offers_of_all_that_came_is_the_answer(arm, toy, seed):
     heard = Overheard(arm)
     outcome = run(heard, toy, seed)
-    if heard.late is not None:
-        assert told(heard.late) == told(outcome.choice)
+    assert not heard.late or told(outcome.choice) in [told(offer) for offer in heard.late]
 
 
 @given(arms(), toys(), seeds)
