@@ -173,5 +173,5 @@ def test_a_study_file_names_the_wrong_key() -> None:
     assert recipe_from({"task": "math", "models": ["S"], "trials": 5}, "x.toml").models == ("S",)
     with pytest.raises(InputError, match="unknown key 'trails'"):
         recipe_from({"trails": 5}, "x.toml")
-    with pytest.raises(InputError, match="trials: expected int"):
+    with pytest.raises(InputError, match="trials: expected a whole number"):
         recipe_from({"trials": "five"}, "x.toml")
