@@ -62,16 +62,16 @@ def card(result: dict[str, Any]) -> str:
         "",
         f"**{result['verdict']}**",
         "",
-        f"Task `math` on the embedded models, {prompts['search']} search prompts, {prompts['confirm']} held-out prompts of",
-        f"the `{prompts['stream']}` stream, which this study opened once, with fresh draws; levels weighted as the task's",
-        "mix. The policy is routed by the level that it *predicts* from the prompt"
-        f" (right on {100 * result['difficulty']['confirm_accuracy']:.1f} % of the traffic).",
+        f"Task `math` on the embedded models: {prompts['search']} search prompts, {prompts['confirm']} held-out ones of",
+        f"the `{prompts['stream']}` stream, which this study opened once, with fresh draws; levels weighted as in the",
+        "task's mix. The policy is routed by the level that it *predicts* from the prompt (right on",
+        f"{100 * result['difficulty']['confirm_accuracy']:.1f} % of the traffic).",
         "Accuracies in percent, 95 % bootstrap intervals over prompts, differences paired.",
         "",
         "## At five budgets",
         "",
-        "The baseline is the random-mixture hull of uniform arms, chosen on the same search prompts and compared at the",
-        "cost that the policy realised. *Uniform needs* is the compute at which that hull reaches the policy's accuracy.",
+        "The baseline is the random-mixture hull of uniform arms, chosen on the same search prompts and compared at",
+        "the cost that the policy realised. *Uniform needs* is the compute at which the hull is as accurate.",
         "",
         "| mean budget | realised | policy | uniform mixture | difference, points | uniform needs |",
         "|---|---|---|---|---|---|",
@@ -109,7 +109,8 @@ def card(result: dict[str, Any]) -> str:
         "",
         "## What it took",
         "",
-        f"{spend['draws']:,} draws and scores, {tokens}, {show(spend['total'], unit)}, {spend['seconds'] / 60:.1f} minutes.",
+        f"{spend['draws']:,} draws and scores, {tokens}, {show(spend['total'], unit)}, "
+        f"{spend['seconds'] / 60:.1f} minutes.",
         f"It ended because {result['stopped']['words']}. Seed {result['provenance']['seed']}, recipe",
         f"`{result['provenance']['recipe']}`, models "
         + ", ".join(f"`{m}`" for m in result["provenance"]["models"].values())
