@@ -14,6 +14,7 @@ from autotts.tasks.arithmetic import LEVELS, problems, read_answer
 from autotts.tiny.codec import encode
 from autotts.tiny.engine import Completion, Request
 from autotts.tiny.recipe.draws import complete, draws
+from autotts.tiny.recipe.model import MAX_POSITIONS
 
 STREAM, SEED, PER_LEVEL, VOTES = "confirm", 700, 300, 16
 
@@ -81,7 +82,8 @@ class Validity:
             for problem, own in zip(asked, drawn, strict=True)
             for draw in own
         }
-        requests = [Request(prompt + ids, max_new=0) for prompt, ids in texts.values()]
+        # A draw that ran on to the end of the context has no answer; its last token cannot be read.
+        requests = [Request((prompt + ids)[: MAX_POSITIONS - 1], max_new=0) for prompt, ids in texts.values()]
         scored = complete(self.folder, requests)
         return {
             text: sum(self.log_valid(x) for x in one.logprobs[len(prompt) - 1 :])
