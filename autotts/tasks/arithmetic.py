@@ -27,7 +27,7 @@ STREAMS: Final = ("train", "search", "confirm", "test")
 
 _TRAIN_SHARE: Final = 0.7
 _OTHER_SHARE: Final = 0.1
-_PATIENCE: Final = 4000  # tries in a row without a new problem after which a level counts as used up
+_PATIENCE: Final = 1500  # tries in a row without a new problem after which a level counts as used up
 _SUM: Final = re.compile(r"-?\d+(?:\*\d+)*(?:[+-]\d+(?:\*\d+)*)*")
 _TERM: Final = re.compile(r"([+-]?)(\d+(?:\*\d+)*)")
 
@@ -287,9 +287,7 @@ def _write(terms: list[Term]) -> str:
 
 def _parse(text: str) -> list[Term]:
     if not _SUM.fullmatch(text):
-        raise InputError(
-            f"problem: expected a signed sum of products such as '{QUESTION}80+5*9-63', found {text!r}"
-        )
+        raise InputError(f"problem: expected a signed sum of products such as '{QUESTION}80+5*9-63', found {text!r}")
     return _terms(text)
 
 
