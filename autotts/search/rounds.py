@@ -11,7 +11,7 @@ import numpy as np
 from autotts.core.cost import ModelCard
 from autotts.core.strategy import Strategy
 from autotts.errors import SearchBudgetReached
-from autotts.policy.allocation import Point
+from autotts.policy.allocation import Point, frontier
 from autotts.search.level import Level, Slot, neighbours
 from autotts.search.measure import measure
 from autotts.search.race import Raced, race
@@ -22,6 +22,7 @@ from autotts.search.together import together
 from autotts.strategies.arms import parse
 
 ERROR = 0.05  # over all arms and looks of a level
+CHEAPER = 0.5  # no later arm costs less than this share of the cheapest of the first round
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Rounds:
                 await self._round(number, left)
             except SearchBudgetReached:
                 return "search-budget", f"the search used its part of {self.recipe.search_budget} (--search-budget)"
+            if number == 0:
+                self._affordable()
             limit = self.recipe.timeout
             if limit is not None and time.monotonic() - begun >= limit:
                 return "timeout", f"{limit:g} s had passed at the end of a round (--timeout)"
@@ -77,9 +80,8 @@ class Rounds:
         size = max(len(level.queue) for level in self.levels) if number == 0 else self.recipe.slots
         asked: list[tuple[Level, Slot]] = []
         for level in self.levels:
-            asked += [(level, slot) for slot in level.slots(number, size)]
-        if number:
-            asked = asked[:left]
+            room = min(size, left - len(asked)) if number else size
+            asked += [(level, slot) for slot in level.slots(number, room)]
         self.total += sum(len(level.rows) for level, _ in asked)
         raced = await together(self._race(level, slot) for level, slot in asked)
         for (level, slot), result in zip(asked, raced):
@@ -124,6 +126,15 @@ class Rounds:
         low, high = np.log(self.spread)
         grid = np.exp(np.linspace(low, high, 65))
         return float(sum(self.weights[name] * height(curve, grid) for name, curve in curves.items()))
+
+    def _affordable(self) -> None:
+        """Raise a `BudgetError` now if the budget is far below the cheapest arm; one draw is in the first round."""
+        points = {level.name: level.points(self.runner.cap) for level in self.levels}
+        if self.recipe.amount is None or not all(points.values()):
+            return
+        found = frontier(points, self.weights, unit=self.recipe.unit)
+        if self.recipe.amount.parts < CHEAPER * found.cheapest.cost:
+            found.at(float(self.recipe.amount.parts))
 
     def _converged(self) -> bool:
         """Whether the last rounds gained less than a quarter of the frontier's own standard error."""

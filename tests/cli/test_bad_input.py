@@ -162,8 +162,10 @@ def test_a_folder_of_another_study_is_left_as_it_is(cli: Cli, tmp_path: Path, sm
 
 
 def test_a_budget_below_the_cheapest_arm_is_code_3_and_names_it(cli: Cli, tmp_path: Path, small: Path) -> None:
-    ended = cli("optimize", "--study", small, "--out", tmp_path / "out", "--quiet", "--budget", "1kflops")
+    out = tmp_path / "out"
+    ended = cli("optimize", "--study", small, "--out", out, "--quiet", "--budget", "1kflops")
     refused(ended, "below the cheapest arm", "one(model=S, temperature=0", "Mflops a prompt", code=3)
+    assert samples(out) == 8  # it took one draw a prompt to know
 
 
 # ---------------------------------------------------------------- the database
