@@ -45,13 +45,14 @@ def storage(url: str) -> Iterator[tuple[Any, optuna.storages.RDBStorage]]:
     engine = database.open(url)
     try:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        store = optuna.storages.RDBStorage(url)
-        database.tune(store.engine)
-        try:
-            yield engine, store
-        finally:
-            store.remove_session()
-            store.engine.dispose()
+        with database.faults(engine):  # Optuna's faults about the database are said in our words
+            store = optuna.storages.RDBStorage(url)
+            database.tune(store.engine)
+            try:
+                yield engine, store
+            finally:
+                store.remove_session()
+                store.engine.dispose()
     finally:
         engine.dispose()
 
