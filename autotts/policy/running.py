@@ -172,7 +172,7 @@ def _prompt(line: str, where: str) -> str:
 
 def _written(target: Path, prompts: Sequence[str], policy: Policy) -> list[dict[str, Any]]:
     """What an earlier run wrote; a broken last line is dropped, and answers to other prompts are an error."""
-    if not target.exists():
+    if not target.is_file():  # a device or a pipe has no earlier run in it
         return []
     try:
         lines = target.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotts.core.cost import parse_amount
 from autotts.core.progress import Watcher
@@ -21,12 +19,15 @@ from autotts.errors import InputError
 from autotts.policy.running import amounts, opened
 from autotts.policy.schema import Policy
 from autotts.search.evaluate import evaluate, table_of
-from autotts.search.optimize import Found, optimize
+from autotts.search.optimize import Found, optimize, storage
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.space import models_of
 from autotts.strategies.arms import parse
 from autotts.tasks import find
 from autotts.worlds.tiny import known, open_tiny
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +148,40 @@ def evaluated(
 
 
 def open_dashboard(folder: Path, host: str, port: int) -> None:
-    """Start Optuna's dashboard on a study's database, until it is interrupted."""
+    """Serve Optuna's dashboard on a study's database, until it is interrupted."""
     path = folder / "autotts.db"
     if not path.is_file():
         raise InputError(f"{path}: expected the database of a study, found nothing; run autotts optimize first")
-    if importlib.util.find_spec("optuna_dashboard") is None:
+    try:
+        from optuna_dashboard import run_server, save_note
+    except ImportError:
         raise InputError(
             "the dashboard is an extra: pip install 'autotts-optimizer[dashboard]', then run this command again"
-        )
-    print(f"http://{host}:{port}/dashboard  (Ctrl-C ends it)", file=sys.stderr)
-    url = f"sqlite:///{path}"
-    program = (
-        "import sys; from optuna_dashboard import run_server; run_server(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
-    )
-    subprocess.run([sys.executable, "-c", program, url, host, str(port)], check=False)
+        ) from None
+    import optuna
+
+    with storage(f"sqlite:///{path}") as (_, store):
+        for summary in optuna.get_all_study_summaries(store):
+            study = optuna.load_study(study_name=summary.study_name, storage=store)
+            save_note(study, frontier_note(study))
+        print(f"http://{host}:{port}/dashboard  (Ctrl-C ends it)", file=sys.stderr)
+        try:
+            run_server(store, host, port)
+        except OSError as error:
+            raise InputError(
+                f"--host {host} --port {port}: cannot be listened on: {error.strerror}; give another with --port"
+            ) from None
+
+
+def frontier_note(study: optuna.Study) -> str:
+    """A study's frontier for the dashboard's note: its trials are numbers there, and arms here."""
+    rows = sorted(study.best_trials, key=lambda trial: trial.values[1])
+    lines = [
+        "A trial is one arm on the search prompts of this level; the attribute `arm` names it. The arms that no other "
+        "beats in both accuracy and mean cost:",
+        "",
+        "| trial | arm | accuracy | mean cost |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {t.number} | `{t.user_attrs['arm']}` | {t.values[0]:.3f} | {t.values[1]:.4g} |" for t in rows]
+    return "\n".join(lines)
