@@ -55,6 +55,7 @@ class Level:
     raced: dict[str, bool] = field(default_factory=dict)  # arm -> whether it took all prompts
     pools: dict[Family, tuple[int, str | None]] = field(default_factory=dict)
     queue: list[tuple[Strategy, str]] = field(default_factory=list)
+    _points: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[Problem]:
@@ -118,7 +119,8 @@ class Level:
 
     def knows(self, strategy: Strategy) -> bool:
         """Whether an arm is measured on all prompts, or follows from draws that are."""
-        return self.table.known(show(strategy), self.rows)
+        arm = show(strategy)
+        return arm in self._points or self.table.known(arm, self.rows)
 
     # ------------------------------------------------------------ what is told
 
@@ -174,8 +176,8 @@ class Level:
         arm = show(strategy)
         params = self.space.params(strategy)
         if params is None or any(
-            t.user_attrs.get("arm") == arm and t.state.is_finished() and t.state != TrialState.FAIL
-            for t in self.study.get_trials(deepcopy=False)
+            t.user_attrs.get("arm") == arm
+            for t in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         ):
             return
         domains = {k: v for k, v in self.space.distributions(params["strategy"]).items() if k in params}
@@ -193,15 +195,22 @@ class Level:
 
     def point(self, arm: str) -> tuple[float, float]:
         """Mean value and mean cost of an arm on this level's prompts."""
-        found = self.table.arms[arm]
-        return float(found.value[self.rows].mean()), float(found.cost[self.rows].mean())
+        return self._known(arm)[:2]
+
+    def _known(self, arm: str) -> tuple[float, float, float]:
+        """Mean value, mean cost and worst cost; what is known does not change any more."""
+        if arm not in self._points:
+            found = self.table.arms[arm]
+            value, cost, worst = (x[self.rows] for x in (found.value, found.cost, found.worst))
+            self._points[arm] = (float(value.mean()), float(cost.mean()), float(worst.max()))
+        return self._points[arm]
 
     def points(self, cap: float | None = None) -> list[Point]:
         """Every arm that is known on all prompts of the level, and never cost more than the cap."""
         return [
             Point(arm, *self.point(arm))
-            for arm, found in self.table.arms.items()
-            if self.table.known(arm, self.rows) and (cap is None or float(found.worst[self.rows].max()) <= cap)
+            for arm in self.table.arms
+            if (arm in self._points or self.table.known(arm, self.rows)) and (cap is None or self._known(arm)[2] <= cap)
         ]
 
     def frontier(self, cap: float | None = None) -> list[Point]:
@@ -246,7 +255,7 @@ def choosing(space: Space, of: Family, count: int, by: str | None) -> list[Strat
                 strategy = kind(**fixed, **dict(zip([k.name for k in open_], values)))
             except InputError:
                 continue  # knobs that contradict each other
-            if depth(strategy) <= count:
+            if depth(strategy) <= min(count, space.most.get(of.model, count)):
                 out.append(strategy)
     return out
 

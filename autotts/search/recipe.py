@@ -19,7 +19,8 @@ class Recipe:
     """What a study is asked to do.
 
     `search` and `confirm` are prompts a level (or in all, for a task without levels); `trials` are raced arms over
-    all levels; `slots` are arms a level and round. `rounds` of no gain end the study as converged.
+    all levels; `slots` are arms a level and round; `patience` rounds of no gain end the study as converged. `largest`
+    bounds what is tried: no arm draws more than that many times the work of one draw of the dearest model.
     """
 
     task: str = "math"
@@ -40,12 +41,21 @@ class Recipe:
     slots: int = 3
     patience: int = 2
     budgets: int = 5
+    largest: int = 16
 
     def __post_init__(self) -> None:
         for name, words, right in _typed(self):
             if not right:
                 raise InputError(f"{name}: expected {words}, found {getattr(self, name)!r}")
-        for name, low in (("trials", 1), ("search", 8), ("confirm", 8), ("block", 4), ("slots", 1), ("patience", 1)):
+        for name, low in (
+            ("trials", 1),
+            ("search", 8),
+            ("confirm", 8),
+            ("block", 4),
+            ("slots", 1),
+            ("patience", 1),
+            ("largest", 1),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise InputError(f"{name}: expected a whole number of at least {low}, found {value!r}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autotts.core.cost import ModelCard
 from autotts.core.strategy import Strategy
 from autotts.errors import SearchBudgetReached
 from autotts.policy.allocation import Point, frontier
@@ -46,7 +45,6 @@ class Rounds:
     runner: Runner
     levels: Sequence[Level]
     weights: Mapping[str, float]
-    cards: Mapping[str, ModelCard]
     watch: Callable[[Rounds], None] = lambda rounds: None
     keep: Callable[[Level, str, Raced], None] = lambda level, arm, raced: None
     history: list[Round] = field(default_factory=list)
@@ -57,7 +55,7 @@ class Rounds:
     async def run(self) -> tuple[str, str]:
         """Rounds until a stop criterion holds: (trials | timeout | search-budget | converged, in words)."""
         begun = time.monotonic()
-        design(self.levels, self.cards)
+        design(self.levels, self.recipe.largest)
         for number in range(1_000_000):
             left = self.recipe.trials - sum(r.raced for r in self.history)
             if left <= 0:
@@ -154,19 +152,17 @@ def height(curve: Sequence[Point], grid: np.ndarray) -> float:
     return float(np.interp(grid, cost, value, left=0.0).mean())
 
 
-def design(levels: Sequence[Level], cards: Mapping[str, ModelCard]) -> None:
+def design(levels: Sequence[Level], largest: int) -> None:
     """The first round, the same at every level: each model once greedily, and pools of one equal budget each.
 
     (AgentTTS' first insight: compare models under one budget before anything else.)
     """
     for level in levels:
-        level.queue += [(s, "designed") for s in designed(level.space, cards)]
+        level.queue += [(s, "designed") for s in designed(level.space, largest)]
 
 
-def designed(space: Space, cards: Mapping[str, ModelCard], most: int = 64, dearest: int = 16) -> list[Strategy]:
-    """Greedy draws, and the largest pools on the grid that cost no more than `dearest` draws of the dearest model."""
-    size = {m: float(cards[m].active_parameters or cards[m].parameters or 1) for m in space.models}
-    top = max(size.values())
+def designed(space: Space, largest: int) -> list[Strategy]:
+    """Greedy draws, and pools on the grid that take no more than half of the work that an arm may take."""
     by = f", by={space.scorers[0]}" if space.scorers and "weighted_vote" in space.strategies else ""
     name = "weighted_vote" if by else "vote"
     out: list[Strategy] = []
@@ -174,7 +170,7 @@ def designed(space: Space, cards: Mapping[str, ModelCard], most: int = 64, deare
         if "one" in space.strategies:
             out.append(parse(f"one(model={model}, temperature=0.0)"))
         if name in space.strategies:
-            count = min(most, int(dearest * top / size[model]))
+            count = min(64, max(1, space.most.get(model, largest) // 2))
             count = 1 << (count.bit_length() - 1)
             out.append(parse(f"{name}(n={count}, model={model}, temperature=0.6{by})"))
     return [s for s in out if space.params(s) is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import optuna
@@ -20,6 +20,7 @@ class Space:
     strategies: Mapping[str, type]
     models: tuple[str, ...]
     scorers: tuple[str, ...]
+    most: Mapping[str, int] = field(default_factory=dict)  # draws of a model that an arm may ask for
 
     def __post_init__(self) -> None:
         if not self.strategies:
@@ -48,7 +49,17 @@ class Space:
         asked = {
             knob.name: trial.suggest_categorical(f"{name}.{knob.name}", self.values(knob)) for knob in declared.values()
         }
-        return repaired(self.strategies[name], declared, asked)
+        return repaired(self.strategies[name], declared, self.fitting(declared, asked))
+
+    def fitting(self, declared: Mapping[str, Knob], asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The same knobs with no more draws than the model may make."""
+        out = dict(asked)
+        for name in ("n", "most"):
+            if name in declared:
+                room = self.most.get(str(asked["model"]), out[name])
+                allowed = [v for v in self.values(declared[name]) if v <= room]
+                out[name] = min(out[name], max(allowed, default=out[name]))
+        return out
 
     def params(self, strategy: Strategy) -> dict[str, Any] | None:
         """Optuna's parameters of an arm, or None where one of its knobs is off the grid."""
@@ -89,10 +100,10 @@ def models_of(strategy: Strategy) -> tuple[tuple[str, ...], tuple[str, ...]]:
     declared = knobs(type(strategy))
     drawn: list[str] = []
     scored: list[str] = []
-    for field in fields(strategy):  # type: ignore[arg-type]
-        domain = declared[field.name].domain
+    for knob in fields(strategy):  # type: ignore[arg-type]
+        domain = declared[knob.name].domain
         if isinstance(domain, Role):
-            (drawn if domain.kind == "policy" else scored).append(getattr(strategy, field.name))
+            (drawn if domain.kind == "policy" else scored).append(getattr(strategy, knob.name))
     return tuple(drawn), tuple(scored)
 
 

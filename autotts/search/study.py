@@ -38,6 +38,7 @@ from autotts.store.usage import Used
 from autotts.strategies import STRATEGIES
 from autotts.worlds.epochs import Epoch
 
+EVERY = 0.1  # seconds between two snapshots
 SEARCH_SHARE = 0.6  # of --search-budget, for the search; the rest is for the confirmation
 
 
@@ -86,6 +87,7 @@ class Study:
     outcomes: Outcomes | None = None
     meta: Meta | None = None
     searched: int = 0
+    shown: float = 0.0
     before: int = 0
 
     def __post_init__(self) -> None:
@@ -104,7 +106,10 @@ class Study:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")
         kinds = usable({n: STRATEGIES[n] for n in asked}, self.world.scorers)
-        return Space(kinds, tuple(self.world.models), tuple(self.world.scorers))
+        models = tuple(self.world.models)
+        work = {m: float(self.world.cards[m].active_parameters or self.world.cards[m].parameters or 1) for m in models}
+        most = {m: int(self.recipe.largest * max(work.values()) / work[m]) for m in models}
+        return Space(kinds, models, tuple(self.world.scorers), most)
 
     def levels(self, storage: optuna.storages.RDBStorage) -> list[Level]:
         """One Optuna study for each level, opened or made."""
@@ -154,7 +159,6 @@ class Study:
                 runner,
                 levels,
                 self.prompts.weights,
-                self.world.cards,
                 lambda _: self._show(),
                 self._keep,
             )
@@ -214,8 +218,10 @@ class Study:
         self._show()
 
     def _show(self) -> None:
-        if self.watch is None or self.rounds is None:
+        now = time.monotonic()
+        if self.watch is None or self.rounds is None or now - self.shown < EVERY:
             return
+        self.shown = now
         phase, done, total = self.phase
         if phase == "search":
             done, total = self.rounds.done, self.rounds.total

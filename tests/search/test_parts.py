@@ -21,7 +21,6 @@ from autotts.search.runs import Family, Ran
 from autotts.search.space import Space, usable
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse, show
-from tests.search.bench import CARDS
 
 SPACE = Space(STRATEGIES, ("A", "B"), ("prm",))
 
@@ -72,7 +71,7 @@ def test_a_pool_answers_every_setting_up_to_its_depth_and_no_more() -> None:
 
 
 def test_the_first_round_gives_models_equal_budgets() -> None:
-    arms = [show(s) for s in designed(SPACE, CARDS)]
+    arms = [show(s) for s in designed(Space(STRATEGIES, ("A", "B"), ("prm",), {"A": 256, "B": 32}), 32)]
     assert arms == [
         "one(model=A, temperature=0)",
         "weighted_vote(n=64, model=A, temperature=0.6)",
