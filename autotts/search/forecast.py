@@ -27,7 +27,7 @@ def forecast(recipe: Recipe, task: Task) -> dict[str, Any]:
     later = max(0, recipe.trials - 2 * len(names) * levels)
     draws = spend = work = 0.0
     for name in names:
-        pool = min(64.0, recipe.largest / 2 * dearest / (shelf[name].parameters or 1))
+        pool = min(32.0, recipe.largest / 2 * dearest / (shelf[name].parameters or 1))
         count = search * (1 + pool) + later * recipe.search * 8 / len(names) + confirm * pool
         prices = shelf[name].prices(recipe.unit)
         flops = shelf[name].prices("flops")

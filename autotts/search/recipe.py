@@ -11,6 +11,7 @@ from typing import Any
 from autotts.core.cost import Amount, parse_amount
 from autotts.errors import InputError
 
+LEAST = {"trials": 1, "search": 8, "confirm": 8, "block": 4, "slots": 1, "patience": 1, "largest": 1}
 PROPOSERS = ("tpe", "random")
 
 
@@ -30,14 +31,14 @@ class Recipe:
     target: float | None = None
     cap: str | None = None
     search_budget: str | None = None
-    trials: int = 60
+    trials: int = 45
     timeout: float | None = None
     seed: int = 0
     proposer: str = "tpe"
-    search: int = 48
-    confirm: int = 48
+    search: int = 40
+    confirm: int = 40
     stream: str = "confirm"
-    block: int = 12
+    block: int = 10
     slots: int = 3
     patience: int = 2
     budgets: int = 5
@@ -47,18 +48,9 @@ class Recipe:
         for name, words, right in _typed(self):
             if not right:
                 raise InputError(f"{name}: expected {words}, found {getattr(self, name)!r}")
-        for name, low in (
-            ("trials", 1),
-            ("search", 8),
-            ("confirm", 8),
-            ("block", 4),
-            ("slots", 1),
-            ("patience", 1),
-            ("largest", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise InputError(f"{name}: expected a whole number of at least {low}, found {value!r}")
+        for name, low in LEAST.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name}: expected a whole number of at least {low}, found {getattr(self, name)!r}")
         if self.proposer not in PROPOSERS:
             raise InputError(f"proposer: expected one of {', '.join(PROPOSERS)}, found {self.proposer!r}")
         if self.budget is not None and self.target is not None:

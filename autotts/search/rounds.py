@@ -170,7 +170,7 @@ def designed(space: Space, largest: int) -> list[Strategy]:
         if "one" in space.strategies:
             out.append(parse(f"one(model={model}, temperature=0.0)"))
         if name in space.strategies:
-            count = min(64, max(1, space.most.get(model, largest) // 2))
+            count = min(32, max(1, space.most.get(model, largest) // 2))
             count = 1 << (count.bit_length() - 1)
             out.append(parse(f"{name}(n={count}, model={model}, temperature=0.6{by})"))
     return [s for s in out if space.params(s) is not None]

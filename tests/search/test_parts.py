@@ -74,7 +74,7 @@ def test_the_first_round_gives_models_equal_budgets() -> None:
     arms = [show(s) for s in designed(Space(STRATEGIES, ("A", "B"), ("prm",), {"A": 256, "B": 32}), 32)]
     assert arms == [
         "one(model=A, temperature=0)",
-        "weighted_vote(n=64, model=A, temperature=0.6)",
+        "weighted_vote(n=32, model=A, temperature=0.6)",
         "one(model=B, temperature=0)",
         "weighted_vote(n=16, model=B, temperature=0.6)",
     ]
