@@ -140,6 +140,7 @@ class Batch:
         self.cancelled: deque[Ticket] = deque()
         self._rows = Rows(line.model, width)
         self._tickets: list[Ticket] = []
+        self.written = 0  # tokens since it was made
         self._watched = 0
         self._steps = 0
         self._path = np.zeros((width, context), np.int64)
@@ -227,6 +228,8 @@ class Batch:
             rows.logits[row] = 0.0
         else:
             known = len(prefix.logprobs)
+            if known > rows.span:
+                rows.reserve(known, self.count)
             rows.lengths[row] = known
             rows.logits[row] = prefix.logits
             rows.cache[:, row, :known] = prefix.cache
@@ -287,7 +290,7 @@ class Batch:
         """Fix the next token of every row, given or sampled; returns the rows that are finished."""
         n, rows = self.count, self._rows
         index = np.arange(n)
-        at = rows.lengths[:n].astype(np.int64)
+        at = rows.lengths[:n].copy()
         lengths, limits, _, stepwise = self._whole[:, :n]
         given = at < lengths
         tokens = self._path[index, at]
@@ -302,6 +305,7 @@ class Batch:
         logprobs[at == 0] = 0.0  # nothing says how likely the first is
         self._logprobs[index, at] = logprobs
         free = ~given
+        self.written += int(np.count_nonzero(free))
         ended = free & (tokens == END)
         stepped = free & (tokens == NEWLINE) & (stepwise == 1)
         over = ended | stepped | (at + 1 >= limits)

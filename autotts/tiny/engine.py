@@ -96,6 +96,11 @@ class Engine:
             self._lock.notify_all()
         return tickets
 
+    @property
+    def written(self) -> int:
+        """Tokens written so far, by all models, whatever became of them."""
+        return sum(batch.written for line in self._lines.values() for batch in line.batches)
+
     def close(self) -> None:
         """Stop the workers after their current step; what is not finished is reported as cancelled."""
         with self._lock:

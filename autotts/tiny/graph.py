@@ -2,7 +2,9 @@
 
 Build time only (needs the `onnx` package): `python -m autotts.tiny.graph` writes the graphs that are committed in
 `autotts/tiny/graphs`; weights are bound to them by name when a model is loaded. The operators are those that
-were fastest on a CPU; each row's result is the same bits in any batch, which `tests/tiny` holds.
+were fastest on a CPU; each row's result is the same bits in any batch and beside any padding, which `tests/tiny` holds.
+With one key-value head, a row's heads stand where queries at different positions would: one small matrix product in
+place of a vector product for each head, which `GroupQueryAttention` makes (a fifth slower, whole step, for L).
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ EMBEDDED: Final = {"S": Shape(96, 3, 256), "M": Shape(192, 6, 512), "L": Shape(3
 class _Graph:
     """Nodes and tensors of a graph being built."""
 
-    def __init__(self, context: int, head_dim: int) -> None:
+    def __init__(self, head_dim: int) -> None:
         from onnx import TensorProto, helper
 
         self.types, self.make = TensorProto, helper
@@ -49,7 +51,7 @@ class _Graph:
         self.weights: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
-        self.cache = ["n", 1, context, head_dim]
+        self.cache = ["n", 1, "span", head_dim]
 
     def weight(self, name: str, *dims: int) -> str:
         """A tensor whose numbers come when the model is loaded."""
@@ -66,6 +68,10 @@ class _Graph:
         self.nodes.append(self.make.make_node(kind, inputs, outputs, domain=domain, **attributes))
         return outputs[0]
 
+    def constant(self, name: str, values: list[int]) -> str:
+        self.weights.append(self.make.make_tensor(name, self.types.INT64, [len(values)], values))
+        return name
+
     def matmul(self, value: str, weight: str, *dims: int) -> str:
         return self.node("MatMul", [value, self.weight(weight, *dims)], [f"{weight}.out"])
 
@@ -81,15 +87,19 @@ class _Graph:
 def build(shape: Shape) -> bytes:
     """The graph of a shape, serialised.
 
-    Inputs: `ids` [n, 1] int64, `lengths` [n] int32 (tokens before this one), `longest` [1] int32 (most tokens of a
-    row, this one included), and each layer's cache, `{layer}.k` and `{layer}.v` [n, 1, context, head_dim]. Outputs:
-    `logits` [n, 1, writable] and the caches `{layer}.k.new`, `{layer}.v.new`, to be bound to the inputs' memory.
+    Inputs, all int64: `ids` [n, 1], `positions` [n, 1] (tokens before this one), `places` [n, 3] (row, 0, position: where
+    its keys and values go), `lengths` [n] (tokens, this one included); and each layer's cache, `{layer}.k` and
+    `{layer}.v` [n, 1, span, head_dim]. Outputs: `logits` [n, 1, writable] and the caches `{layer}.k.new` and
+    `{layer}.v.new`, to be bound to the inputs' memory.
     """
-    g = _Graph(shape.context, shape.head_dim)
+    g = _Graph(shape.head_dim)
     d = shape.width
-    g.read("ids", g.types.INT64, ["n", 1])
-    g.read("lengths", g.types.INT32, ["n"])
-    g.read("longest", g.types.INT32, [1])
+    for name, dims in (("ids", ["n", 1]), ("positions", ["n", 1]), ("places", ["n", 3]), ("lengths", ["n"])):
+        g.read(name, g.types.INT64, dims)
+    g.constant("qkv.sizes", [shape.heads * shape.head_dim, shape.head_dim, shape.head_dim])
+    g.constant("q.shape", [-1, 1, shape.heads, shape.head_dim])
+    g.constant("kv.shape", [-1, shape.head_dim])
+    g.constant("mixed.shape", [-1, 1, shape.heads * shape.head_dim])
     g.weight("cos", shape.context, shape.head_dim // 2)
     g.weight("sin", shape.context, shape.head_dim // 2)
     stream = g.node("Gather", [g.weight("embedding", VOCABULARY, d), "ids"], ["embedded"])
@@ -100,7 +110,7 @@ def build(shape: Shape) -> bytes:
     g.node("MatMul", [value, g.weight("head", d, len(WRITABLE))], [g.write("logits", ["n", 1, len(WRITABLE)])])
     model = g.make.make_model(
         g.make.make_graph(g.nodes, "llama", g.inputs, g.outputs, g.weights),
-        opset_imports=[g.make.make_opsetid("", 21), g.make.make_opsetid(_CONTRIB, 1)],
+        opset_imports=[g.make.make_opsetid("", 24), g.make.make_opsetid(_CONTRIB, 1)],
         ir_version=10,
     )
     return bytes(model.SerializeToString())
@@ -111,17 +121,13 @@ def _layer(g: _Graph, shape: Shape, layer: int, carried: tuple[str, str]) -> tup
     value, stream = carried
     d, heads, p = shape.width, shape.heads * shape.head_dim, f"{layer}."
     qkv = g.matmul(value, p + "qkv", d, heads + 2 * shape.head_dim)
-    k, v = (g.read(p + name, g.types.FLOAT, g.cache) for name in "kv")
-    new = [g.write(p + name + ".new", g.cache) for name in "kv"]
-    mixed = g.node(
-        "GroupQueryAttention",
-        [qkv, "", "", k, v, "lengths", "longest", "cos", "sin"],
-        [p + "mixed", *new],
-        _CONTRIB,
-        num_heads=shape.heads,
-        kv_num_heads=1,
-        do_rotary=1,
-    )
+    q, k, v = (p + name + ".part" for name in "qkv")
+    g.node("Split", [qkv, "qkv.sizes"], [q, k, v], axis=-1)
+    q, k = _rotated(g, q, shape.heads), _rotated(g, k, 1)
+    keys, values = _stored(g, k, p + "k"), _stored(g, v, p + "v")
+    q = g.node("Reshape", [q, "q.shape"], [p + "q"])
+    mixed = g.node("Attention", [q, keys, values, "", "", "", "lengths"], [p + "heads"])
+    mixed = g.node("Reshape", [mixed, "mixed.shape"], [p + "mixed"])
     value, stream = _residual(g, shape, g.matmul(mixed, p + "o", heads, d), (stream, p + "ffn.norm"))
     # Two products are faster than one and a split.
     gate = g.matmul(value, p + "gate", d, shape.ffn)
@@ -130,6 +136,18 @@ def _layer(g: _Graph, shape: Shape, layer: int, carried: tuple[str, str]) -> tup
     down = g.matmul(g.node("Mul", [silu, up], [p + "gated"]), p + "down", shape.ffn, d)
     following = "norm" if layer == shape.layers - 1 else f"{layer + 1}.attention.norm"
     return _residual(g, shape, down, (stream, following))
+
+
+def _rotated(g: _Graph, value: str, heads: int) -> str:
+    inputs = [value, "positions", "cos", "sin"]
+    return g.node("RotaryEmbedding", inputs, [value + ".rotated"], _CONTRIB, num_heads=heads)
+
+
+def _stored(g: _Graph, value: str, cache: str) -> str:
+    """The cache with a row's new key or value in its place."""
+    row = g.node("Reshape", [value, "kv.shape"], [value + ".row"])
+    g.read(cache, g.types.FLOAT, g.cache)
+    return g.node("ScatterND", [cache, "places", row], [g.write(cache + ".new", g.cache)])
 
 
 def _residual(g: _Graph, shape: Shape, value: str, carried: tuple[str, str]) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from autotts.tiny.codec import VOCABULARY, WRITABLE
 from autotts.tiny.graph import EMBEDDED, Shape
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
+_SPAN: Final = 32  # a row's cache has room for a multiple of so many tokens
 Tensors = dict[str, NDArray[np.float32]]
 
 
@@ -60,35 +61,63 @@ class Rows:
     Attributes
     ----------
     ids : int64 [width, 1], the token of each row in the next step
-    lengths : int32 [width], the tokens in each row's cache
+    lengths : int64 [width], the tokens in each row's cache
     logits : float32 [width, writable], what the last step gave
-    cache : float32 [2 * layers, width, context, head_dim], keys and values by layer
+    cache : float32 [2 * layers, width, span, head_dim], keys and values by layer; `reserve` sets its span
     """
 
     def __init__(self, model: Model, width: int) -> None:
         shape = model.shape
         self.ids = np.zeros((width, 1), np.int64)
-        self.lengths = np.zeros(width, np.int32)
-        self.longest = np.zeros(1, np.int32)
+        self.lengths = np.zeros(width, np.int64)
         self.logits = np.zeros((width, len(WRITABLE)), np.float32)
-        self.cache = np.zeros((2 * shape.layers, width, shape.context, shape.head_dim), np.float32)
+        # By row: row, 0, position; and the length with the new token.
+        self._places = np.zeros((width, 3), np.int64)
+        self._places[:, 0] = np.arange(width)
+        self._after = np.zeros(width, np.int64)
+        self._positions = np.zeros((width, 1), np.int64)
+        self._memory = np.zeros((2 * shape.layers, width * shape.context * shape.head_dim), np.float32)
         self._model = model
-        self._bindings: dict[int, Any] = {}
+        self._width = width
+        self._bindings: dict[tuple[int, int], Any] = {}
+        self._lay_out(_SPAN)
+
+    def reserve(self, tokens: int, count: int) -> None:
+        """Make room for so many tokens of each row; the first `count` rows keep theirs.
+
+        The attention of a step takes time by the span, so it is no longer than the longest row needs, in steps of 32.
+        """
+        need = -(-tokens // _SPAN) * _SPAN
+        if self.span >= need >= self.span - _SPAN:
+            return
+        shared = min(need, self.span)
+        kept = self.cache[:, :count, :shared].copy()
+        self._lay_out(need)
+        self.cache[:, :count, :shared] = kept
 
     def step(self, count: int) -> None:
         """Run the first `count` rows: read `ids` at `lengths`, write `cache` and `logits`."""
-        self.longest[0] = self.lengths[:count].max() + 1
-        binding = self._bindings.get(count)
+        lengths = self.lengths[:count]
+        self.reserve(int(lengths.max()) + 1, count)
+        self._places[:count, 2] = self._positions[:count, 0] = lengths
+        np.add(lengths, 1, out=self._after[:count])
+        binding = self._bindings.get((count, self.span))
         if binding is None:
-            binding = self._bindings[count] = self._bind(count)
+            binding = self._bindings[count, self.span] = self._bind(count)
         self._model.session.run_with_iobinding(binding)
+
+    def _lay_out(self, span: int) -> None:
+        size = self._width * span * self._model.shape.head_dim
+        self.span = span
+        self.cache = self._memory[:, :size].reshape(len(self._memory), self._width, span, -1)
 
     def _bind(self, count: int) -> Any:
         binding = self._model.session.io_binding()
         inputs: dict[str, NDArray[Any]] = {
             "ids": self.ids[:count],
-            "lengths": self.lengths[:count],
-            "longest": self.longest,
+            "positions": self._positions[:count],
+            "places": self._places[:count],
+            "lengths": self._after[:count],
         }
         outputs: dict[str, NDArray[Any]] = {"logits": self.logits[:count, None]}
         for i in range(len(self.cache)):
