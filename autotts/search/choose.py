@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,14 +26,18 @@ class Choice:
     budget: float | None
     binds: bool
     words: str
-    frontier: Frontier
+    best: Allocation
     uniform: Frontier
     uniform_points: tuple[Point, ...]
     budgets: tuple[tuple[float, Allocation], ...]
 
 
-def choose(levels: Sequence[Level], weights: Mapping[str, float], recipe: Recipe, cap: float | None) -> Choice:
+def choose(
+    levels: Sequence[Level], weights: Mapping[str, float], recipe: Recipe, cap: float | None, *, told: bool = True
+) -> Choice:
     """Solve for the whole frontier, then for the budget or the target that was asked for.
+
+    Where the levels cannot be told from the prompts (`told` is false), all of them get what suits the whole traffic.
 
     Raises
     ------
@@ -41,9 +45,9 @@ def choose(levels: Sequence[Level], weights: Mapping[str, float], recipe: Recipe
         When the budget is below the cheapest arm, or the target above the best.
     """
     unit = recipe.unit
-    ours = frontier({level.name: level.points(cap) for level in levels}, weights, unit=unit)
     everywhere = uniform_points(levels, weights, cap)
     uniform = frontier({"all": everywhere}, {"all": 1.0}, unit=unit)
+    ours = frontier({level.name: level.points(cap) for level in levels}, weights, unit=unit) if told else uniform
     budget = None if recipe.amount is None else float(recipe.amount.parts)
     if recipe.target is not None:
         chosen = ours.for_target(recipe.target)
@@ -59,9 +63,16 @@ def choose(levels: Sequence[Level], weights: Mapping[str, float], recipe: Recipe
             f"{asked}: every arm fits (the dearest useful mix takes {show(ours.best.cost, unit)}). The policy is the "
             f"cheapest that is not worse than the best beyond noise: {show(chosen.cost, unit)} a prompt."
         )
-    return Choice(
-        chosen, budget, binds, words, ours, uniform, tuple(everywhere), _budgets(ours, chosen, recipe.budgets)
-    )
+    names = [level.name for level in levels]
+    budgets = tuple((b, _spread(a, names)) for b, a in _budgets(ours, chosen, recipe.budgets))
+    best = _spread(ours.best, names)
+    return Choice(_spread(chosen, names), budget, binds, words, best, uniform, tuple(everywhere), budgets)
+
+
+def _spread(allocation: Allocation, names: Sequence[str]) -> Allocation:
+    """An allocation for all prompts alike, as one for each level."""
+    shares = allocation.route.get("all")
+    return allocation if shares is None else replace(allocation, route=dict.fromkeys(names, shares))
 
 
 def _enough(ours: Frontier, levels: Sequence[Level], weights: Mapping[str, float]) -> Allocation:
@@ -69,14 +80,14 @@ def _enough(ours: Frontier, levels: Sequence[Level], weights: Mapping[str, float
     table = levels[0].table
     vertices = ours.breakpoints
     bins = bins_of(levels, table)
-    values = [table.mix([a.route[bins[i]] for i in range(len(bins))]).value.tolist() for a in vertices]
+    values = [table.mix([_spread(a, bins).route[b] for b in bins]).value.tolist() for a in vertices]
     return vertices[cheapest_within_noise(values, weights=table.weight.tolist())]
 
 
 def _budgets(ours: Frontier, chosen: Allocation, count: int) -> tuple[tuple[float, Allocation], ...]:
     """Budgets that bind, evenly spaced on a log scale between the cheapest allocation and the chosen one."""
     low, high = ours.cheapest.cost, chosen.cost if chosen.cost > ours.cheapest.cost * 1.01 else ours.best.cost
-    if count < 1 or not low < high:
+    if count < 1 or not low * 1.01 < high:
         return ()
     grid = [low * (high / low) ** (k / (count + 1)) for k in range(1, count + 1)]
     return tuple((float(f"{b:.3g}"), ours.at(float(f"{b:.3g}"))) for b in grid if float(f"{b:.3g}") >= low)

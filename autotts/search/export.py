@@ -32,7 +32,7 @@ def export(
 ) -> Policy:
     """The policy: arms, where each is used at each budget, and what it is known to do."""
     entries = [(allocation.cost, allocation) for _, allocation in choice.budgets]
-    entries += [(choice.allocation.cost, choice.allocation), (choice.frontier.best.cost, choice.frontier.best)]
+    entries += [(choice.allocation.cost, choice.allocation), (choice.best.cost, choice.best)]
     rising: dict[float, Any] = {}
     for cost, allocation in sorted(entries, key=lambda e: e[0]):
         rising.setdefault(cost, allocation)

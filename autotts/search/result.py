@@ -18,6 +18,8 @@ from autotts.search.level import Level
 from autotts.search.recipe import Recipe
 from autotts.search.rounds import Round
 
+ROUNDING = 1e-9  # a difference below this is one of floating point
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -134,15 +136,16 @@ def verdict(confirmed: Confirmed, unit: str) -> str:
     """Whether adapting to the prompt paid, in words that the interval allows."""
     gaps = [("the chosen budget", confirmed.baselines[0][2], confirmed.ours)]
     gaps += [(show(budget, unit), hull.difference, figures) for budget, _, figures, hull in confirmed.budgets]
-    better = [name for name, gap, _ in gaps if gap.low > 0]
-    worse = [name for name, gap, _ in gaps if gap.high < 0]
+    better = [name for name, gap, _ in gaps if gap.low > ROUNDING]
+    worse = [name for name, gap, _ in gaps if gap.high < -ROUNDING]
     mean = float(np.mean([gap.value for _, gap, _ in gaps]))
+    mean = mean if abs(mean) > ROUNDING else 0.0
     tail = f" (mean difference over {len(gaps)} budgets: {100 * mean:+.1f} points of accuracy at equal cost)."
     if better and not worse:
         return f"Adapting to the prompt pays here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
     if worse and not better:
         return f"Adapting to the prompt does not pay here: worse beyond noise at {', '.join(worse)}" + tail
-    if mean > 0:
+    if mean > ROUNDING:
         return "Adapting to the prompt looks better here, but no budget shows it beyond noise" + tail
     return "Adapting to the prompt does not pay here" + tail
 

@@ -60,6 +60,18 @@ def test_hard_prompts_get_the_better_model_and_easy_ones_the_cheap_one(found: Fo
     assert found.result["accuracy"]["low"] <= found.result["accuracy"]["value"] <= found.result["accuracy"]["high"]
 
 
+def test_levels_that_cannot_be_told_all_get_what_suits_the_traffic(tmp_path: Path) -> None:
+    found = study(tmp_path, search=9, budget="600kflops")  # too few prompts a level to learn the levels from
+    result = found.result
+    assert result["difficulty"]["kind"] == "constant" and result["budget"]["binds"]
+    routes = list(result["policy"]["route"].values())
+    assert routes == [routes[0]] * 3
+    assert 0.8 * 600_000 < result["cost"]["mean"] < 1.2 * 600_000
+    hull = next(b for b in result["baselines"] if b["kind"] == "hull")
+    assert hull["difference"]["value"] == pytest.approx(0, abs=1e-9)
+    assert "does not pay" in result["verdict"]
+
+
 def test_result_is_what_the_report_reads(found: Found) -> None:
     shown = read(found.result)
     kinds = {b.kind for b in shown.baselines}
