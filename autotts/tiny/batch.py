@@ -119,9 +119,9 @@ class Line:
     queue: deque[Ticket] = field(default_factory=deque)
     batches: list[Batch] = field(default_factory=list)
 
-    def share(self) -> int:
-        """Rows that one batch should hold, so that all batches have equal work."""
-        total = len(self.queue) + sum(batch.count for batch in self.batches)
+    def share(self, gaps: int) -> int:
+        """Rows that one batch should hold, so that all batches have equal work; `gaps` of the rows are free."""
+        total = len(self.queue) + sum(batch.count for batch in self.batches) - gaps
         return -(-total // len(self.batches))
 
 
@@ -151,16 +151,14 @@ class Batch:
         self._seed = np.zeros(width, np.uint64)
 
     def advance(self, events: list[Event]) -> None:
-        """Free the rows of cancelled requests, seat waiting ones, and fix every row's next token."""
-        gone = self._cancelled_rows(events)
-        if gone:
-            self._close(gone)
+        """Fix every row's next token; finished and cancelled rows leave, and waiting requests take their places."""
+        self._close(self._cancelled_rows(events))
+        gaps = self._fix_tokens(np.arange(self.count), events) if self.count else []
         if self.line.queue:
-            self._seat(events)
-        if self.count:
-            finished = self._fix_tokens(events)
-            if finished:
-                self._close(finished)
+            seated = self._seat(gaps, events)
+            if seated:
+                gaps += self._fix_tokens(np.array(seated), events)
+        self._close(gaps)
 
     def run(self) -> bool:
         """Run the model on the fixed tokens; False if there are none."""
@@ -175,8 +173,8 @@ class Batch:
         return True
 
     def outstanding(self) -> list[Ticket]:
-        """The tickets of its rows."""
-        return list(self._tickets)
+        """The tickets of its rows that are not finished."""
+        return [ticket for ticket in self._tickets if ticket.batch is self]
 
     # ------------------------------------------------------------------ rows come and go
 
@@ -189,11 +187,11 @@ class Batch:
                 self._leave(ticket, "cancelled", int(self._rows.lengths[ticket.row]), events)
         return gone
 
-    def _seat(self, events: list[Event]) -> None:
-        """Take waiting requests into free places."""
-        line = self.line
+    def _seat(self, gaps: list[int], events: list[Event]) -> list[int]:
+        """Take waiting requests into the gaps and behind the last row; returns their rows."""
+        line, seated = self.line, []
         with line.lock:
-            room = min(self.width, line.share()) - self.count
+            room = min(self.width, line.share(len(gaps))) - self.count + len(gaps)
             while room > 0 and line.queue:
                 ticket = line.queue.popleft()
                 if ticket.cancelled:
@@ -201,12 +199,15 @@ class Batch:
                     continue
                 prefix = line.prefixes.longest(ticket.useful)
                 if self._claim(ticket, 0 if prefix is None else len(prefix.logprobs)):
+                    row = gaps.pop() if gaps else self.count
                     try:
-                        self._join(ticket, prefix)
+                        self._join(ticket, row, prefix)
                     except BaseException:
                         line.queue.appendleft(ticket)  # so that it is told that the engine broke
                         raise
+                    seated.append(row)
                     room -= 1
+        return seated
 
     def _claim(self, ticket: Ticket, known: int) -> bool:
         """Claim the next prefix of a request that others may want; False if it now waits for another's."""
@@ -219,8 +220,8 @@ class Batch:
                 return not self.line.prefixes.wait(tokens, ticket)
         return True
 
-    def _join(self, ticket: Ticket, prefix: Prefix | None) -> None:
-        request, rows, row = ticket.request, self._rows, self.count
+    def _join(self, ticket: Ticket, row: int, prefix: Prefix | None) -> None:
+        request, rows = ticket.request, self._rows
         given = len(ticket.path)
         self._path[row, :given] = request.prompt_ids
         if prefix is None:
@@ -240,9 +241,12 @@ class Batch:
         self._whole[:, row] = (given, limit, mark, request.stop == "step")
         self._real[:, row] = (request.temperature, request.top_p)
         self._seed[row] = request.seed
-        self._tickets.append(ticket)
+        if row == self.count:
+            self._tickets.append(ticket)
+            self.count += 1
+        else:
+            self._tickets[row] = ticket
         self._watched += ticket.watched
-        self.count += 1
         ticket.row = row
         ticket.batch = self
         if ticket.cancelled:  # between the queue and here
@@ -286,38 +290,38 @@ class Batch:
 
     # ------------------------------------------------------------------ tokens
 
-    def _fix_tokens(self, events: list[Event]) -> list[int]:
-        """Fix the next token of every row, given or sampled; returns the rows that are finished."""
-        n, rows = self.count, self._rows
-        index = np.arange(n)
-        at = rows.lengths[:n].copy()
-        lengths, limits, _, stepwise = self._whole[:, :n]
+    def _fix_tokens(self, rows: NDArray[np.int64], events: list[Event]) -> list[int]:
+        """Fix the next token of some rows, given or sampled; returns those that are finished."""
+        at = self._rows.lengths[rows]
+        lengths, limits, _, stepwise = self._whole[:, rows]
         given = at < lengths
-        tokens = self._path[index, at]
-        following = sampling.distribution(rows.logits[:n])
+        tokens = self._path[rows, at]
+        following = sampling.distribution(self._rows.logits[rows])
         if not given.all():
-            uniform = sampling.uniforms(self._seed[:n], at - lengths)
-            sampled = sampling.choose(following, self._real[_TEMPERATURE, :n], self._real[_TOP_P, :n], uniform)
+            uniform = sampling.uniforms(self._seed[rows], at - lengths)
+            temperature, top_p = self._real[:, rows]
+            sampled = sampling.choose(following, temperature, top_p, uniform)
             tokens = np.where(given, tokens, sampled + WRITABLE.start)
-            self._path[index, at] = tokens
-        rows.ids[:n, 0] = tokens
+            self._path[rows, at] = tokens
+        self._rows.ids[rows, 0] = tokens
         logprobs = following.logprobs(np.maximum(tokens - WRITABLE.start, 0))
         logprobs[at == 0] = 0.0  # nothing says how likely the first is
-        self._logprobs[index, at] = logprobs
+        self._logprobs[rows, at] = logprobs
         free = ~given
         self.written += int(np.count_nonzero(free))
         ended = free & (tokens == END)
         stepped = free & (tokens == NEWLINE) & (stepwise == 1)
         over = ended | stepped | (at + 1 >= limits)
         if self._watched:
-            self._report(np.flatnonzero(free & ~over), at, events)
-        finished: list[int] = np.flatnonzero(over).tolist()
-        for row in finished:
-            finish = "end" if ended[row] else "step" if stepped[row] else "length"
-            self._finish(row, finish, int(at[row]) + 1, events)
-        return finished
+            self._report(rows[free & ~over], events)
+        finished = np.flatnonzero(over).tolist()
+        for i in finished:
+            finish = "end" if ended[i] else "step" if stepped[i] else "length"
+            self._finish(int(rows[i]), finish, int(at[i]) + 1, events)
+        gone: list[int] = rows[finished].tolist()
+        return gone
 
-    def _report(self, rows: NDArray[np.int64], at: NDArray[np.int64], events: list[Event]) -> None:
+    def _report(self, rows: NDArray[np.int64], events: list[Event]) -> None:
         """Tell how far watched requests are: at every step while they are few, more rarely when they are many."""
         self._steps += 1
         if self._steps % (1 + self.count // _REPORTS):
@@ -325,7 +329,7 @@ class Batch:
         for row in rows.tolist():
             ticket = self._tickets[row]
             if ticket.watched:
-                written = int(at[row]) + 1 - len(ticket.path)
+                written = int(self._rows.lengths[row]) + 1 - len(ticket.path)
                 events.append(Event(ticket, written - ticket.reported))
                 ticket.reported = written
 
