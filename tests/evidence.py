@@ -14,7 +14,9 @@ from typing import Any
 
 from autotts.core.cost import show
 
-HOME = Path(__file__).parent.parent / "studies" / "does-adapting-pay"
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / "studies" / "does-adapting-pay"
+RULE = ROOT / "predictors" / "math-level"
 
 
 def main() -> None:
@@ -30,7 +32,44 @@ def main() -> None:
     result = trimmed(json.loads((folder / "result.json").read_text(encoding="utf-8")))
     (HOME / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (HOME / "card.md").write_text(card(result), encoding="utf-8")
-    print(f"wrote {HOME / 'result.json'} and {HOME / 'card.md'}")
+    write_rule(json.loads((folder / "policy.json").read_text(encoding="utf-8"))["difficulty"]["model"], result)
+    print(f"wrote {HOME} and {RULE}")
+
+
+def write_rule(model: dict[str, Any], result: dict[str, Any]) -> None:
+    """The rule from prompt to level that the study learned, as a predictor with its recipe and card."""
+    RULE.mkdir(parents=True, exist_ok=True)
+    (RULE / "model.json").write_text(json.dumps(model) + "\n", encoding="utf-8")
+    (RULE / "recipe.toml").write_text(
+        "# The rule from a prompt of task `math` to its level; learned by the study named here.\n"
+        f'study = "{result["study"]}"\nrecipe = "{result["provenance"]["recipe"]}"\nstream = "search"\n'
+        f"prompts = {model['n']}\nseed = {result['provenance']['seed']}\n",
+        encoding="utf-8",
+    )
+    found = result["difficulty"]
+    rows = [
+        f"| {level} | " + " | ".join(map(str, row)) + " |" for level, row in zip(model["levels"], model["confusion"])
+    ]
+    head = "| level | " + " | ".join(f"taken for {level}" for level in model["levels"]) + " |"
+    lines = [
+        "# The level of a `math` prompt, from its surface",
+        "",
+        f"Made by `python -m tests.evidence`. Multinomial logistic regression on {len(model['features'])} surface",
+        f"features (no model is called), learned on {model['n']} search prompts, calibrated by a temperature of",
+        f"{model['temperature']:.2f}.",
+        "",
+        f"Right on {100 * found['accuracy']:.1f} % of the traffic out of fold, and on",
+        f"{100 * found['confirm_accuracy']:.1f} % of held-out prompts;",
+        f"calibration error {model['calibration_error']:.3f}. Out of fold, prompts of each level were taken for:",
+        "",
+        head,
+        "|---|" + "---|" * len(model["levels"]),
+        *rows,
+        "",
+        "Read it with `autotts.predict.levels.LevelModel.from_json`; it knows `math` and nothing else.",
+        "",
+    ]
+    (RULE / "card.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def trimmed(result: dict[str, Any]) -> dict[str, Any]:
