@@ -62,13 +62,12 @@ def shelf() -> list[dict[str, Any]]:
     entries = []
     for role in (*NAMES, *SCORERS):
         folder = _folder(role, WEIGHTS)
-        figures = _json(folder / "figures.json") if (folder / "figures.json").is_file() else {}
         entries.append(
             {
                 "name": role,
                 "role": "draws" if role in NAMES else "scores",
                 "parameters": _card(folder).parameters,
-                "accuracy": figures.get("accuracy", {}),
+                "accuracy": _accuracy(folder / "README.md"),
                 "licence": "Apache-2.0",
             }
         )
@@ -357,6 +356,19 @@ def _card(folder: Path) -> ModelCard:
         kv_heads=config["num_key_value_heads"],
         head_dim=config["head_dim"],
     )
+
+
+def _accuracy(readme: Path) -> dict[str, float]:
+    """Shares of right greedy answers by level, from the table of a model's card; empty where it has none."""
+    try:
+        lines = [line.strip("| ") for line in readme.read_text().splitlines() if line.startswith("|")]
+    except OSError:
+        return {}
+    cells = next((line.split("|")[1:] for line in lines if line.startswith("greedy |")), [])
+    levels = next((line.split("|") for line in lines if line.startswith("L1 |")), [])
+    return {
+        level.strip(): round(float(cell.split("[")[0]) / 100, 4) for level, cell in zip(levels, cells, strict=False)
+    }
 
 
 def _json(path: Path) -> dict[str, Any]:
