@@ -20,8 +20,8 @@ def test_ci_calls_the_test_command_of_the_readme() -> None:
     readme, script = README.read_text(encoding="utf-8"), (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = re.search(r"\.venv-test/bin/pip (install .*?) && \.venv-test/bin/python (-m tests\.check)", readme)
     assert command is not None
-    assert f"/bin/pip\" {command.group(1)}" in script
-    assert f"/bin/python\" {command.group(2)}" in script
+    assert f'/bin/pip" {command.group(1)}' in script
+    assert f'/bin/python" {command.group(2)}' in script
     assert any("pytest" in step for step in STEPS)
 
 

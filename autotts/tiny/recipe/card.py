@@ -1,6 +1,5 @@
 """Model cards, written from the recipe and from measured figures; nothing in them is typed by hand."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,9 +51,6 @@ def generator_card(run: Run, folder: Path, seconds: float, figures: Mapping[str,
         _WEAKNESSES,
     ]
     (folder / "README.md").write_text("\n".join(parts))
-    greedy = {str(level): share.right / share.count for level, share in figures["greedy"].items()}
-    figures_of = {"accuracy": {level: round(value, 4) for level, value in greedy.items()}}
-    (folder / "figures.json").write_text(json.dumps(figures_of, indent=1) + "\n")
 
 
 def reward_card(run: Run, folder: Path, seconds: float, figures: Mapping[str, Mapping[str, float]]) -> None:
