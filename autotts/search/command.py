@@ -22,6 +22,7 @@ from autotts.search.evaluate import evaluate, table_of
 from autotts.search.optimize import Found, optimize, storage
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.space import models_of
+from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse
 from autotts.tasks import find
 from autotts.worlds.tiny import known, open_tiny
@@ -86,9 +87,12 @@ def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str
 def prepared(
     recipe: Recipe, *, out: str | Path | None = None, name: str = "", storage: str | None = None, command: str = ""
 ) -> Job:
-    """A job from a recipe; the task is found, and the models are known."""
+    """A job from a recipe; the task is found, and the models and strategies are known."""
     task = find(recipe.task)
     known(recipe.models)
+    for strategy in recipe.strategies:
+        if strategy not in STRATEGIES:
+            raise InputError(f"unknown strategy {strategy!r}; expected some of {', '.join(STRATEGIES)}")
     name = name or task.name
     return Job(recipe, task, name, Path(out) if out else Path("runs") / name, storage, command)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Confirmation:
         self.resamples = resample(held.level, shares, seed=seed)
         self.costs: dict[str, Floats] = {}
 
-    async def prepare(self, routes: Iterable[Sequence[Route]], tick: Callable[[int], None]) -> None:
+    async def prepare(self, routes: Iterable[Sequence[Route]]) -> None:
         """Draw what some routes need: `routes` give, for each, every prompt's (arm, share)s."""
         rows: dict[str, set[int]] = defaultdict(set)
         for route in routes:
@@ -65,12 +65,13 @@ class Confirmation:
                     if share > 0:
                         rows[arm].add(i)
         wanted = {arm: sorted(r) for arm, r in sorted(rows.items())}
-        await measure(self.runner, self.held.table, wanted, seed=self.seed, tick=tick)
+        await measure(self.runner, self.held.table, wanted, seed=self.seed)
         await together(self._served(arm, where) for arm, where in wanted.items())
 
     async def _served(self, arm: str, rows: Sequence[int]) -> None:
         """What the arm's own run costs on each prompt; its draws are there already."""
         strategy = parse(arm)
+        self.runner.tally.expect(len(rows))
         ran = await together(self.runner.run(strategy, self.held.table.problems[row]) for row in rows)
         costs = self.costs.setdefault(arm, np.full(len(self.held.table.problems), np.nan))
         costs[list(rows)] = [r.cost for r in ran]
@@ -128,7 +129,6 @@ async def confirm(
     levels: Sequence[Level],
     weights: Mapping[str, float],
     recipe: Recipe,
-    tick: Callable[[int], None],
 ) -> Confirmed:
     """Measure everything on the held-out prompts; ours is routed by *predicted* level."""
     asked = Confirmation(runner, held, recipe.seed)
@@ -140,7 +140,7 @@ async def confirm(
     hull = [[((arm, 1.0),)] * len(held.bin) for arm in vertices]
     listed = [[b.routes(i) for i in range(len(held.bin))] for b in rivals]
     try:
-        await asked.prepare([chosen, *plans, *hull, *listed], tick)
+        await asked.prepare([chosen, *plans, *hull, *listed])
     except SearchBudgetReached as error:
         raise BudgetError(
             f"--search-budget {recipe.search_budget} is too small to confirm a policy on {len(held.bin)} held-out "

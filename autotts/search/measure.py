@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,7 +89,6 @@ async def measure(
     wanted: Mapping[str, Sequence[int]],
     *,
     seed: int,
-    tick: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Measure arms on rows of a table; `wanted` maps each arm to its rows."""
     pooled: dict[Family, dict[str, Sequence[int]]] = defaultdict(dict)
@@ -106,8 +105,8 @@ async def measure(
         lots += _lots(of, arms)
     await together(
         [
-            *(_estimate(runner, table, lot, seed, tick) for lot in lots),
-            *(_run(runner, table, arm, strategy, rows, tick) for arm, strategy, rows in alone),
+            *(_estimate(runner, table, lot, seed) for lot in lots),
+            *(_run(runner, table, arm, strategy, rows) for arm, strategy, rows in alone),
         ]
     )
 
@@ -129,14 +128,13 @@ def _lots(of: Family, arms: Mapping[str, Sequence[int]]) -> list[_Lot]:
     return out
 
 
-async def _estimate(runner: Runner, table: Table, lot: _Lot, seed: int, tick: Callable[[int], None]) -> None:
+async def _estimate(runner: Runner, table: Table, lot: _Lot, seed: int) -> None:
     problems = [table.problems[row] for row in lot.rows]
     pool = await runner.pool(problems, lot.of, lot.depth, lot.by)
     rows = np.array(lot.rows)
     for arm in lot.arms:
         value, cost, worst = figures(pool, parse(arm), seed)
         table.put(arm, rows, value, cost, worst)
-    tick(len(lot.rows) * len(lot.arms))
 
 
 def figures(pool: Pool, strategy: Strategy, seed: int) -> tuple[Floats, Floats, Floats]:
@@ -145,11 +143,9 @@ def figures(pool: Pool, strategy: Strategy, seed: int) -> tuple[Floats, Floats, 
     return got.value, got.cost, got.worst
 
 
-async def _run(
-    runner: Runner, table: Table, arm: str, strategy: Strategy, rows: Sequence[int], tick: Callable[[int], None]
-) -> None:
+async def _run(runner: Runner, table: Table, arm: str, strategy: Strategy, rows: Sequence[int]) -> None:
+    runner.tally.expect(len(rows))
     ran = await together(runner.run(strategy, table.problems[row]) for row in rows)
     value = np.array([float(r.correct) for r in ran])
     cost = np.array([float(r.cost) for r in ran])
     table.put(arm, np.array(rows), value, cost, cost)
-    tick(len(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,6 @@ async def race(
     *,
     block: int,
     error: float,
-    tick: Callable[[int], None] = lambda n: None,
 ) -> Raced:
     """Run an arm on the problems, in order, a block at a time.
 
@@ -59,14 +58,14 @@ async def race(
     bounded from above at every look at once (probability of a false stop: at most `error`); below zero, it stops.
     """
     ran: list[Ran] = []
+    runner.tally.expect(len(problems))
     for start in range(0, len(problems), block):
         fresh = await together(runner.run(strategy, p) for p in problems[start : start + block])
         ran += fresh
-        tick(len(fresh))
         if len(ran) < len(problems) and len(ran) >= 2 * block:
             bound = _beaten(ran, rivals, error)
             if bound is not None:
-                tick(len(problems) - len(ran))
+                runner.tally.tick(len(problems) - len(ran))
                 return Raced(tuple(ran), bound)
     return Raced(tuple(ran), None)
 

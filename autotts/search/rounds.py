@@ -45,11 +45,8 @@ class Rounds:
     runner: Runner
     levels: Sequence[Level]
     weights: Mapping[str, float]
-    watch: Callable[[Rounds], None] = lambda rounds: None
     keep: Callable[[Level, str, Raced], None] = lambda level, arm, raced: None
     history: list[Round] = field(default_factory=list)
-    done: int = 0
-    total: int = 0
     spread: tuple[float, float] = (0.0, 0.0)
 
     async def run(self) -> tuple[str, str]:
@@ -80,7 +77,6 @@ class Rounds:
         for level in self.levels:
             room = min(size, left - len(asked)) if number else size
             asked += [(level, slot) for slot in level.slots(number, room)]
-        self.total += sum(len(level.rows) for level, _ in asked)
         raced = await together(self._race(level, slot) for level, slot in asked)
         for (level, slot), result in zip(asked, raced):
             level.settle(slot, result)
@@ -102,18 +98,11 @@ class Rounds:
                 time.monotonic() - begun,
             )
         )
-        self.watch(self)
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
         rivals = level.rivals(self.runner.cap)
-        return await race(
-            self.runner, slot.strategy, level.problems, rivals, block=self.recipe.block, error=error, tick=self._tick
-        )
-
-    def _tick(self, count: int) -> None:
-        self.done += count
-        self.watch(self)
+        return await race(self.runner, slot.strategy, level.problems, rivals, block=self.recipe.block, error=error)
 
     def _area(self) -> float:
         """Mean height of the levels' frontiers over log cost, in a range that the first round fixes."""
@@ -176,9 +165,7 @@ def designed(space: Space, largest: int) -> list[Strategy]:
     return [s for s in out if space.params(s) is not None]
 
 
-async def complete(
-    runner: Runner, levels: Sequence[Level], seed: int, tick: Callable[[int], None] = lambda n: None
-) -> None:
+async def complete(runner: Runner, levels: Sequence[Level], seed: int) -> None:
     """Measure, at every level, what stands on the frontier of any: the uniform baselines deserve the same arms."""
     arms = {p.arm for level in levels for p in level.frontier(runner.cap)}
     for level in levels:
@@ -192,4 +179,4 @@ async def complete(
         for arm in arms:
             if not level.knows(parse(arm)):
                 wanted[arm] = [int(r) for r in level.rows]
-        await measure(runner, level.table, wanted, seed=seed, tick=tick)
+        await measure(runner, level.table, wanted, seed=seed)

@@ -20,6 +20,7 @@ from autotts.core.world import World
 from autotts.engine.live import search
 from autotts.engine.memo import Memo
 from autotts.estimate.replayed import Pool
+from autotts.search.tally import Tally
 from autotts.search.together import together
 from autotts.strategies import POOLED
 from autotts.strategies.arms import name_of
@@ -105,6 +106,7 @@ class Runner:
     task: Task
     cap: int | None = None
     limit: int = 512  # prompts at a time
+    tally: Tally = field(default_factory=Tally)
     _roots: dict[str, Node] = field(default_factory=dict)
     _gate: asyncio.Semaphore = field(init=False)
 
@@ -124,6 +126,7 @@ class Runner:
         root = self.root(problem)
         async with self._gate:
             out = await search(strategy.plan(root, Random(problem.id)), root, self.memo, cap=self.cap)
+        self.tally.tick()
         choice: Choice | None = out.choice
         answer = None if choice is None else choice.node.answer
         correct = answer is not None and self.task.grade(answer, problem.answer)
@@ -136,11 +139,13 @@ class Runner:
         async with self._gate:
             out = await search(_collecting(root, of.spec, count, by, found), root, self.memo)
         assert out.ended == "returned"
+        self.tally.tick()
         nodes, scores = found[0]
         return nodes, scores
 
     async def pool(self, problems: Sequence[Problem], of: Family, count: int, by: str | None) -> Pool:
         """The draws of a family on some problems, as arrays."""
+        self.tally.expect(len(problems))
         rows = await together(self.collect(p, of, count, by) for p in problems)
         return self._arrays(problems, of, by, rows)
 

@@ -30,6 +30,7 @@ from autotts.search.result import Spent, assemble
 from autotts.search.rounds import Rounds, complete
 from autotts.search.runs import Bench, Runner
 from autotts.search.space import Space, usable
+from autotts.search.tally import Tally
 from autotts.search.telling import snapshot
 from autotts.store.meta import Meta
 from autotts.store.outcomes import Graded, Outcomes
@@ -82,7 +83,7 @@ class Study:
     began: float = field(default_factory=time.monotonic)
     memos: list[Memo] = field(default_factory=list)
     ledger: Ledger = field(init=False)
-    phase: tuple[str, int, int] = ("search", 0, 0)
+    tally: Tally = field(default_factory=Tally)
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
     meta: Meta | None = None
@@ -145,21 +146,19 @@ class Study:
         world = Capped(Epoch(self.world, 1, self.world.scorers), self.ledger)
         async with Memo(world, samples) as memo:
             self.memos.append(memo)
-            self.phase = ("confirm", 0, 0)
-            runner = Runner(memo, self.world, self.task, self.cap)
-            confirmed = await confirm(runner, held, choice, levels, self.prompts.weights, self.recipe, self._tick)
+            runner = self._runner(memo, "confirm")
+            confirmed = await confirm(runner, held, choice, levels, self.prompts.weights, self.recipe)
         return stopped, choice, confirmed
 
     async def _search(self, levels: list[Level], samples: Samples) -> tuple[str, str]:
         async with Memo(Capped(Epoch(self.world, 0, self.world.scorers), self.ledger), samples) as memo:
             self.memos.append(memo)
-            runner = Runner(memo, self.world, self.task, self.cap)
+            runner = self._runner(memo, "search")
             self.rounds = Rounds(
                 self.recipe,
                 runner,
                 levels,
                 self.prompts.weights,
-                lambda _: self._show(),
                 self._keep,
             )
             stopped = await self.rounds.run()
@@ -168,15 +167,19 @@ class Study:
                     f"--search-budget {self.recipe.search_budget} ended the search before the first round was done: "
                     "what was drawn is kept; run the same command with a larger --search-budget"
                 )
-            self.phase = ("complete", 0, 0)
             try:
-                await complete(runner, levels, self.recipe.seed, self._tick)
+                await complete(self._runner(memo, "complete"), levels, self.recipe.seed)
             except SearchBudgetReached:
                 stopped = (
                     "search-budget",
                     f"the search used its part of {self.recipe.search_budget} (--search-budget)",
                 )
         return stopped
+
+    def _runner(self, memo: Memo, phase: str) -> Runner:
+        """What runs the arms of a phase, and counts them."""
+        self.tally = Tally(phase, changed=self._show)
+        return Runner(memo, self.world, self.task, self.cap, tally=self.tally)
 
     def _told(self) -> bool:
         """Whether the rule tells levels better than naming the most frequent one would."""
@@ -217,23 +220,15 @@ class Study:
             ]
             self.outcomes.add(level.study.study_name, rows)
 
-    def _tick(self, count: int) -> None:
-        name, done, total = self.phase
-        self.phase = (name, done + count, max(total, done + count))
-        self._show()
-
     def _show(self) -> None:
         now = time.monotonic()
         if self.watch is None or self.rounds is None or now - self.shown < EVERY:
             return
         self.shown = now
-        phase, done, total = self.phase
-        if phase == "search":
-            done, total = self.rounds.done, self.rounds.total
         self.watch(
             snapshot(
                 self.rounds,
-                (phase, done, total),
+                self.tally,
                 draws=sum(m.made for m in self.memos),
                 reused=sum(m.reused for m in self.memos),
                 tokens=self.tokens,

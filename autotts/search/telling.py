@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from autotts.core.progress import Snapshot
 from autotts.search.rounds import Rounds
+from autotts.search.tally import Tally
 
 
 def snapshot(
     rounds: Rounds,
-    phase: tuple[str, int, int],
+    tally: Tally,
     *,
     draws: int,
     reused: int,
@@ -16,13 +17,13 @@ def snapshot(
     spend: int,
     elapsed: float,
 ) -> Snapshot:
-    """The state of a study; `phase` is its name with the runs that are done and in all."""
+    """The state of a study."""
     raced = sum(r.raced for r in rounds.history)
     share = raced / rounds.recipe.trials
     return Snapshot(
-        phase=phase[0],
-        done=phase[1],
-        total=phase[2],
+        phase=tally.phase,
+        done=tally.done,
+        total=tally.total,
         round=len(rounds.history) + 1,
         rounds=max(len(rounds.history) + 1, _expected(rounds)),
         trials=raced,
@@ -36,7 +37,7 @@ def snapshot(
         best=_best(rounds),
         elapsed=elapsed,
         # Completing and confirming take about as long again as searching.
-        left=elapsed * (2 / share - 1) if phase[0] == "search" and share > 0 else None,
+        left=elapsed * (2 / share - 1) if tally.phase == "search" and share > 0 else None,
     )
 
 

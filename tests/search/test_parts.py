@@ -19,6 +19,7 @@ from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.rounds import designed, height
 from autotts.search.runs import Family, Ran
 from autotts.search.space import Space, usable
+from autotts.search.tally import Tally
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse, show
 
@@ -94,7 +95,7 @@ class Scripted:
     """A runner whose arm is right on every k-th prompt."""
 
     def __init__(self, every: int) -> None:
-        self.every, self.ran = every, 0
+        self.every, self.ran, self.tally = every, 0, Tally()
 
     async def run(self, strategy: object, problem: int) -> Ran:
         self.ran += 1
