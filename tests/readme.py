@@ -36,7 +36,8 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    block = f"\n```text\n{done.stdout.rstrip()}\n```\n"
+    shown = "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
+    block = f"\n```text\n{shown}\n```\n"
     README.write_text(before + BEGIN + block + END + after, encoding="utf-8")
 
 
