@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from autotts.errors import InputError
-from autotts.tiny.batch import Batch, Completion, Event, Line, Request, Sink, Ticket, ticket
+from autotts.tiny.batch import Batch, Line
 from autotts.tiny.model import Model
 from autotts.tiny.prefixes import Prefixes
+from autotts.tiny.requests import Completion, Event, Request, Sink, Ticket, ticket
 
 __all__ = ["Completion", "Engine", "EngineBroken", "Event", "Request", "Sink", "Ticket"]
 

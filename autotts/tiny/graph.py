@@ -87,8 +87,8 @@ class _Graph:
 def build(shape: Shape) -> bytes:
     """The graph of a shape, serialised.
 
-    Inputs, all int64: `ids` [n, 1], `positions` [n, 1] (tokens before this one), `places` [n, 3] (row, 0, position: where
-    its keys and values go), `lengths` [n] (tokens, this one included); and each layer's cache, `{layer}.k` and
+    Inputs, all int64: `ids` [n, 1], `positions` [n, 1] (tokens before this one), `places` [n, 3] (row, 0, position:
+    where its keys and values go), `lengths` [n] (tokens, this one included); and each layer's cache, `{layer}.k` and
     `{layer}.v` [n, 1, span, head_dim]. Outputs: `logits` [n, 1, writable] and the caches `{layer}.k.new` and
     `{layer}.v.new`, to be bound to the inputs' memory.
     """

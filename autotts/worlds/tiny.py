@@ -7,12 +7,11 @@ a node is its whole text, which begins with the prompt's line.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,52 +25,13 @@ from autotts.tiny.engine import Completion, Engine, EngineBroken, Event
 from autotts.tiny.engine import Request as Asked
 from autotts.tiny.model import WEIGHTS, Model, load
 from autotts.tiny.scorer import Scored, Scorer, open_scorer
+from autotts.worlds.shelf import NAMES, SCORERS, card_of, cards, folder_of, known, shelf
 
-# Roles and the folders of the models that answer them; "policy" is what an arm that names no model draws from.
-DRAWING: Final[Mapping[str, str]] = {"S": "S", "M": "M", "L": "L", "policy": "S"}
-SCORING: Final[Mapping[str, str]] = {"prm": "PRM"}
+__all__ = ["NAMES", "SCORERS", "Tiny", "cards", "known", "open_tiny", "shelf"]
+
 PROMPT_TOKENS: Final = 96
 PATH_TOKENS: Final = 160  # that may be generated on one path
 _FORMAT: Final = 1  # of the template, the delimiter and the limits; part of every binding
-
-
-def _there(folders: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(role for role, folder in folders.items() if (WEIGHTS / folder / "config.json").is_file())
-
-
-NAMES: Final = tuple(name for name in _there(DRAWING) if name != "policy")
-SCORERS: Final = _there(SCORING)
-
-
-def known(names: Sequence[str]) -> tuple[str, ...]:
-    """The embedded models that were named, or all of them."""
-    for name in names:
-        if name not in NAMES:
-            scores = " (it scores, and does not draw)" if name in SCORERS else ""
-            raise InputError(f"unknown model {name!r}{scores}; expected some of {', '.join(NAMES)}")
-    return tuple(names) or NAMES
-
-
-def cards(roles: Sequence[str]) -> dict[str, ModelCard]:
-    """What each role's cost is computed from; nothing is loaded but configurations."""
-    return {role: _card(_folder(role, WEIGHTS)) for role in roles}
-
-
-def shelf() -> list[dict[str, Any]]:
-    """Every embedded model: name, role, parameters, accuracy of one greedy draw by level, licence."""
-    entries = []
-    for role in (*NAMES, *SCORERS):
-        folder = _folder(role, WEIGHTS)
-        entries.append(
-            {
-                "name": role,
-                "role": "draws" if role in NAMES else "scores",
-                "parameters": _card(folder).parameters,
-                "accuracy": _accuracy(folder / "README.md"),
-                "licence": "Apache-2.0",
-            }
-        )
-    return entries
 
 
 @dataclass(slots=True, eq=False)
@@ -312,21 +272,14 @@ def open_tiny(
     weights
         The folder of the models' folders.
     """
-    folders = {role: _folder(role, weights) for role in (*names, *scorers)}
+    folders = {role: folder_of(role, weights) for role in (*names, *scorers)}
     models: dict[str, Model] = {}
     for folder in folders.values():
         if folder.name not in models:
             models[folder.name] = load(folder)
     with Engine(models) as engine:
         found = {role: open_scorer(engine, folders[role].name, folders[role]) for role in scorers}
-        yield Tiny(engine, {r: _card(f) for r, f in folders.items()}, found, read=read, unit=unit)
-
-
-def _folder(role: str, weights: Path) -> Path:
-    folders = {**DRAWING, **SCORING}
-    if role not in folders:
-        raise InputError(f"unknown model {role!r}; expected some of {', '.join((*NAMES, *SCORERS))}")
-    return weights / folders[role]
+        yield Tiny(engine, {r: card_of(f) for r, f in folders.items()}, found, read=read, unit=unit)
 
 
 def _binding(card: ModelCard, unit: str, scores: bool) -> Binding:
@@ -336,44 +289,3 @@ def _binding(card: ModelCard, unit: str, scores: bool) -> Binding:
         prices=card.prices(unit),
         max_tokens=0 if scores else PATH_TOKENS,
     )
-
-
-def _card(folder: Path) -> ModelCard:
-    """A model's card, from its configuration and the header of its weights."""
-    config = _json(folder / "config.json")
-    try:
-        stored = (folder / "model.safetensors").read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder}: expected an embedded model, found none ({error.strerror})") from error
-    header = json.loads(stored[8 : 8 + int.from_bytes(stored[:8], "little")])
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return ModelCard(
-        name=folder.name,
-        revision=sha256((folder / "config.json").read_bytes() + stored).hexdigest()[:12],
-        parameters=sum(math.prod(shape) for shape in shapes),
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        head_dim=config["head_dim"],
-    )
-
-
-def _accuracy(readme: Path) -> dict[str, float]:
-    """Shares of right greedy answers by level, from the table of a model's card; empty where it has none."""
-    try:
-        lines = [line.strip("| ") for line in readme.read_text().splitlines() if line.startswith("|")]
-    except OSError:
-        return {}
-    cells = next((line.split("|")[1:] for line in lines if line.startswith("greedy |")), [])
-    levels = next((line.split("|") for line in lines if line.startswith("L1 |")), [])
-    return {
-        level.strip(): round(float(cell.split("[")[0]) / 100, 4) for level, cell in zip(levels, cells, strict=False)
-    }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a file of an embedded model, found {error!r}") from error
-    return data

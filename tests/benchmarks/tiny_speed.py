@@ -2,10 +2,10 @@
 
 Beside each figure stands the limit: how many tokens a second the matrix products of a step alone would allow, at the
 same shapes, by the fastest sgemm there is here (numpy's, ONNX Runtime's, torch's), measured in turn with the engine.
-"share" is the engine's part of that limit, with sampling, attention, joining and leaving, and all. Draws are at temperature 1, to their natural ends, of
-64 prompts of mixed levels. Figures "by the clock" say what a user sees; those "by the processor" divide by the
-processor's time instead, which a busy machine changes less. Plain torch does the same steps (cache, sampling) at a
-fixed length, eagerly; a batch of one model on one core.
+"share" is the engine's part of that limit, with sampling, attention, joining and leaving, and all. Draws are at
+temperature 1, to their natural ends, of 64 prompts of mixed levels. Figures "by the clock" say what a user sees; those
+"by the processor" divide by the processor's time instead, which a busy machine changes less. Plain torch does the same
+steps (cache, sampling) at a fixed length, eagerly, on one core.
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ def _onnx_products(sizes: Sequence[tuple[int, int]], batch: int) -> Callable[[],
     weights = [numpy_helper.from_array(np.ones(size, np.float32), f"w{i}") for i, size in enumerate(sizes)]
     nodes = [helper.make_node("MatMul", [f"left{k}", f"w{i}"], [f"out{i}"]) for i, (k, _) in enumerate(sizes)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in lefts.items()]
-    outputs = [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, (batch, n)) for i, (_, n) in enumerate(sizes)]
+    outputs = [
+        helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, (batch, n)) for i, (_, n) in enumerate(sizes)
+    ]
     graph = helper.make_graph(nodes, "products", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     options = onnxruntime.SessionOptions()
