@@ -9,6 +9,8 @@ import numpy as np
 
 from autotts.core.cost import show
 from autotts.policy.allocation import Allocation, Frontier, Point, cheapest_within_noise, envelope, frontier
+from autotts.predict.levels import LevelModel
+from autotts.search.bins import Bins, bins
 from autotts.search.level import Level
 from autotts.search.measure import Table
 from autotts.search.recipe import Recipe
@@ -33,11 +35,16 @@ class Choice:
 
 
 def choose(
-    levels: Sequence[Level], weights: Mapping[str, float], recipe: Recipe, cap: float | None, *, told: bool = True
+    levels: Sequence[Level],
+    weights: Mapping[str, float],
+    recipe: Recipe,
+    cap: float | None,
+    rule: LevelModel | None = None,
 ) -> Choice:
     """Solve for the whole frontier, then for the budget or the target that was asked for.
 
-    Where the levels cannot be told from the prompts (`told` is false), all of them get what suits the whole traffic.
+    Arms are allotted to the bins that the rule predicts, by what they give on the prompts that it takes for them: the
+    budget holds for predicted levels, and where levels cannot be told, all get what suits the traffic.
 
     Raises
     ------
@@ -47,7 +54,8 @@ def choose(
     unit = recipe.unit
     everywhere = uniform_points(levels, weights, cap)
     uniform = frontier({"all": everywhere}, {"all": 1.0}, unit=unit)
-    ours = frontier({level.name: level.points(cap) for level in levels}, weights, unit=unit) if told else uniform
+    by = bins(rule, levels, weights)
+    ours = frontier(by.points(levels, cap), dict(zip(by.names, by.share.tolist())), unit=unit)
     budget = None if recipe.amount is None else float(recipe.amount.parts)
     if recipe.target is not None:
         chosen = ours.for_target(recipe.target)
@@ -57,31 +65,41 @@ def choose(
         chosen, binds = ours.at(budget), True
         words = f"{recipe.budget} a prompt binds: the best arms of every level would take {show(ours.best.cost, unit)}."
     else:
-        chosen, binds = _enough(ours, levels, weights), False
+        chosen, binds = _enough(ours, levels, by), False
         asked = "No budget was given" if budget is None else f"{recipe.budget} a prompt binds nothing here"
         words = (
             f"{asked}: every arm fits (the dearest useful mix takes {show(ours.best.cost, unit)}). The policy is the "
             f"cheapest that is not worse than the best beyond noise: {show(chosen.cost, unit)} a prompt."
         )
-    names = [level.name for level in levels]
-    budgets = tuple((b, _spread(a, names)) for b, a in _budgets(ours, chosen, recipe.budgets))
-    best = _spread(ours.best, names)
-    return Choice(_spread(chosen, names), budget, binds, words, best, uniform, tuple(everywhere), budgets)
+    budgets = tuple((b, _everywhere(a, by)) for b, a in _budgets(ours, chosen, recipe.budgets))
+    chosen, best = _everywhere(chosen, by), _everywhere(ours.best, by)
+    return Choice(chosen, budget, binds, words, best, uniform, tuple(everywhere), budgets)
 
 
-def _spread(allocation: Allocation, names: Sequence[str]) -> Allocation:
-    """An allocation for all prompts alike, as one for each level."""
-    shares = allocation.route.get("all")
-    return allocation if shares is None else replace(allocation, route=dict.fromkeys(names, shares))
-
-
-def _enough(ours: Frontier, levels: Sequence[Level], weights: Mapping[str, float]) -> Allocation:
+def _enough(ours: Frontier, levels: Sequence[Level], by: Bins) -> Allocation:
     """The cheapest vertex that is not worse than the best beyond noise, on paired prompts."""
     table = levels[0].table
     vertices = ours.breakpoints
-    bins = bins_of(levels, table)
-    values = [table.mix([_spread(a, bins).route[b] for b in bins]).value.tolist() for a in vertices]
+    names = bins_of(levels, table)
+    values = []
+    for allocation in vertices:
+        routes = {level.name: _measured(level, by.routes(allocation.route)[level.name]) for level in levels}
+        values.append(table.mix([routes[name] for name in names]).value.tolist())
     return vertices[cheapest_within_noise(values, weights=table.weight.tolist())]
+
+
+def _measured(level: Level, route: Route) -> Route:
+    """The arms of a route that are measured at a level, which are nearly all of it."""
+    known = [(arm, share) for arm, share in route if level.knows(parse(arm))]
+    whole = sum(share for _, share in known)
+    return [(arm, share / whole) for arm, share in known]
+
+
+def _everywhere(allocation: Allocation, by: Bins) -> Allocation:
+    """A bin that the rule never predicts gets what the most frequent one gets."""
+    usual = by.names[int(np.argmax(by.share))]
+    route = {n: allocation.route[n if s > 0 else usual] for n, s in zip(by.names, by.share)}
+    return replace(allocation, route=route)
 
 
 def _budgets(ours: Frontier, chosen: Allocation, count: int) -> tuple[tuple[float, Allocation], ...]:

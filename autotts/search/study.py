@@ -141,7 +141,7 @@ class Study:
         stopped = await self._search(levels, samples)
         self._split(earlier)
         self.ledger.limit = None if amount is None else amount.parts
-        choice = choose(levels, self.prompts.weights, self.recipe, self.cap, told=self._told())
+        choice = choose(levels, self.prompts.weights, self.recipe, self.cap, self.difficulty)
         held = self._held()
         world = Capped(Epoch(self.world, 1, self.world.scorers), self.ledger)
         async with Memo(world, samples) as memo:
@@ -180,11 +180,6 @@ class Study:
         """What runs the arms of a phase, and counts them."""
         self.tally = Tally(phase, changed=self._show)
         return Runner(memo, self.world, self.task, self.cap, tally=self.tally)
-
-    def _told(self) -> bool:
-        """Whether the rule tells levels better than naming the most frequent one would."""
-        rule = self.difficulty
-        return rule is None or (rule.kind == "logistic" and rule.accuracy > max(self.prompts.weights.values()))
 
     def _held(self) -> Held:
         """The held-out problems with the level that the policy predicts for each."""
