@@ -117,7 +117,7 @@ def card(result: dict[str, Any]) -> str:
     ]
     for entry in result["frontier"]:
         need = entry["equal_accuracy_cost"]
-        more = "more than any" if need is None else f"{need / entry['cost']['mean']:.2f} x"
+        more = "more than measured" if need is None else f"{need / entry['cost']['mean']:.2f} x"
         lines.append(
             f"| {show(entry['budget'], unit)} | {show(entry['cost']['mean'], unit)} | {percent(entry['accuracy'])} "
             f"| {percent(entry['uniform']['accuracy'])} | {points(entry['difference'])} | {more} |"

@@ -141,8 +141,10 @@ def verdict(confirmed: Confirmed, unit: str) -> str:
     mean = float(np.mean([gap.value for _, gap, _ in gaps]))
     mean = mean if abs(mean) > ROUNDING else 0.0
     tail = f" (mean difference over {len(gaps)} budgets: {100 * mean:+.1f} points of accuracy at equal cost)."
-    if better and not worse:
+    if 2 * len(better) >= len(gaps) and not worse:
         return f"Adapting to the prompt pays here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
+    if better and not worse:
+        return f"Adapting to the prompt looks better here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
     if worse and not better:
         return f"Adapting to the prompt does not pay here: worse beyond noise at {', '.join(worse)}" + tail
     if mean > ROUNDING:

@@ -179,6 +179,8 @@ class Study:
     def _runner(self, memo: Memo, phase: str) -> Runner:
         """What runs the arms of a phase, and counts them."""
         self.tally = Tally(phase, changed=self._show)
+        self.shown = 0.0  # a new phase is always shown
+        self._show()
         return Runner(memo, self.world, self.task, self.cap, tally=self.tally)
 
     def _held(self) -> Held:
