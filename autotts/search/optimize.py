@@ -94,8 +94,8 @@ def optimize(
     opened = world or (lambda: open_tiny(known(recipe.models), SCORERS, read=task.read, unit=recipe.unit))
     with opened() as answering, storage(url or f"sqlite:///{out / 'autotts.db'}") as (engine, optunas):
         study = Study(name, recipe, task, answering, prompts, watch)
-        for problem in (*prompts.search.problems, *prompts.confirm.problems):
-            answering.root(problem.prompt)  # a prompt that cannot be read is told before anything is spent
+        # A prompt that cannot be read is told before anything is spent.
+        roots = [answering.root(p.prompt) for p in (*prompts.search.problems, *prompts.confirm.problems)]
         study.meta = Meta(engine)
         others = [other for other in study.meta.studies() if other != name]
         if url is None and others:
@@ -108,6 +108,8 @@ def optimize(
         levels = study.levels(optunas)
         study.outcomes = Outcomes(engine)
         with Samples(engine) as samples:
+            for root, state in roots:
+                samples.put_root(root, state)
             stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
         result = study.result(levels, stopped, choice, confirmed, command)
     policy = export(
