@@ -13,7 +13,6 @@ from autotts.predict.levels import LevelModel
 from autotts.search.level import Level
 
 Floats = NDArray[np.float64]
-ENOUGH = 0.95  # of a bin's prompts must be of levels that an arm is measured at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +45,9 @@ class Bins:
         arms = sorted(set().union(*known))
         out: dict[str, list[Point]] = {}
         for name, chances in zip(self.names, self.level):
-            out[name] = [p for arm in arms if (p := _on(arm, chances, known)) is not None]
+            # An arm that was not measured on the hard prompts of a bin would look better than those that were.
+            whole = [p for arm in arms if (p := _on(arm, chances, known, 1.0)) is not None]
+            out[name] = whole or [p for arm in arms if (p := _on(arm, chances, known, 0.0)) is not None]
         return out
 
     def routes(self, route: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, list[tuple[str, float]]]:
@@ -61,11 +62,11 @@ class Bins:
         return out
 
 
-def _on(arm: str, chances: Floats, known: Sequence[Mapping[str, Point]]) -> Point | None:
-    """An arm on the prompts of one bin, if it is measured at levels that hold enough of them."""
+def _on(arm: str, chances: Floats, known: Sequence[Mapping[str, Point]], enough: float) -> Point | None:
+    """An arm on the prompts of one bin, if it is measured at levels that hold a share `enough` of them."""
     at = [(chance, points[arm]) for chance, points in zip(chances, known) if chance > 0 and arm in points]
     whole = sum(chance for chance, _ in at)
-    if whole < ENOUGH:
+    if whole <= min(enough, 1.0) - 1e-9 or whole == 0:
         return None
     return Point(arm, sum(c * p.value for c, p in at) / whole, sum(c * p.cost for c, p in at) / whole)
 
