@@ -9,11 +9,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotts.core.node import Choice
+from autotts.core.node import Choice, root_node
 from autotts.core.plan import MISSING, Draw, Join, Offer
 from autotts.engine.live import search, serve
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import root_node
 from autotts.engine.replay import replay
 from autotts.strategies.beam import ROUNDS
 from tests.engine.arms import arms, counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -40,3 +41,18 @@ class Choice:
 
     node: Node
     confidence: float
+
+
+def root_node(prompt: str, tokens: int) -> Node:
+    """The root of a plan; its key hashes the task's own prompt, whatever template a binding puts around it.
+
+    Parameters
+    ----------
+    prompt
+        The task's own prompt.
+    tokens
+        How many tokens the prompt takes, as the world counts it.
+    """
+    text = prompt.encode()
+    key = blake2b(text, digest_size=16, person=b"autotts.root").digest()
+    return Node(key, 0, False, None, blake2b(text, digest_size=16).digest(), tokens)

@@ -10,28 +10,13 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from autotts.core.cost import Usage
-from autotts.core.node import Choice, Key, Node
+from autotts.core.node import Choice, Key
 from autotts.core.plan import Blend, Draw, Plan, Score, Spec
 from autotts.core.world import Binding, Meter, Reply
 from autotts.engine.paths import Book
 from autotts.errors import PlanError
 
 _SIZE = 16  # bytes of a key or a digest
-
-
-def root_node(prompt: str, tokens: int) -> Node:
-    """The root of a plan; its key hashes the task's own prompt, whatever template a binding puts around it.
-
-    Parameters
-    ----------
-    prompt
-        The task's own prompt.
-    tokens
-        How many tokens the prompt takes, as the world counts it.
-    """
-    text = prompt.encode()
-    key = blake2b(text, digest_size=_SIZE, person=b"autotts.root").digest()
-    return Node(key, 0, False, None, blake2b(text, digest_size=_SIZE).digest(), tokens)
 
 
 class Order:

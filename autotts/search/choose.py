@@ -83,7 +83,8 @@ def _enough(ours: Frontier, levels: Sequence[Level], by: Bins) -> Allocation:
     names = bins_of(levels, table)
     values = []
     for allocation in vertices:
-        routes = {level.name: _measured(level, by.routes(allocation.route)[level.name]) for level in levels}
+        mixed = by.routes(allocation.route)
+        routes = {level.name: _measured(level, mixed[level.name]) for level in levels}
         values.append(table.mix([routes[name] for name in names]).value.tolist())
     return vertices[cheapest_within_noise(values, weights=table.weight.tolist())]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotts.errors import BudgetError, SearchBudgetReached
-from autotts.estimate.intervals import Interval, resample
+from autotts.estimate.intervals import Interval
 from autotts.policy.allocation import Allocation
 from autotts.search.choose import Baseline, Choice, Route, hull_arms, length_rule, tuned
 from autotts.search.level import Level
@@ -50,10 +50,7 @@ class Confirmation:
         self.runner = runner
         self.held = held
         self.seed = seed
-        shares: dict[Hashable, float] = defaultdict(float)
-        for name, weight in zip(held.level, held.table.weight):
-            shares[name] += float(weight)
-        self.resamples = resample(held.level, shares, seed=seed)
+        self.resamples = held.table.resamples(seed)
         self.costs: dict[str, Floats] = {}
 
     async def prepare(self, routes: Iterable[Sequence[Route]]) -> None:
@@ -147,7 +144,8 @@ async def confirm(
             "prompts; what was drawn is kept: run the same command with a larger --search-budget"
         ) from error
     ours = asked.figures(chosen)
-    mixture = hull_at(asked, vertices, ours)
+    curve = [(arm, asked.figures(route)) for arm, route in zip(vertices, hull)]
+    mixture = hull_at(asked, curve, ours)
     hull_name = Baseline(
         "mixture of uniform arms",
         "hull",
@@ -162,15 +160,14 @@ async def confirm(
     budgets = []
     for (budget, allocation), plan in zip(choice.budgets, plans):
         got = asked.figures(plan)
-        budgets.append((budget, allocation, got, hull_at(asked, vertices, got)))
+        budgets.append((budget, allocation, got, hull_at(asked, curve, got)))
     return Confirmed(ours, tuple(rows), tuple(budgets), held)
 
 
-def hull_at(asked: Confirmation, vertices: Sequence[str], ours: Figures) -> Hull:
+def hull_at(asked: Confirmation, curve: Sequence[tuple[str, Figures]], ours: Figures) -> Hull:
     """The hull at the cost that ours realised: vertices chosen on the search prompts, costs as realised here."""
-    figures = [asked.figures([((arm, 1.0),)] * len(asked.held.bin)) for arm in vertices]
-    keep = _rising([f.cost.value for f in figures])
-    arms, figures = [vertices[k] for k in keep], [figures[k] for k in keep]
+    keep = _rising([f.cost.value for _, f in curve])
+    arms, figures = [curve[k][0] for k in keep], [curve[k][1] for k in keep]
     costs = [f.cost.value for f in figures]
     at = ours.cost.value
     high = int(np.searchsorted(costs, at))

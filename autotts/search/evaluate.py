@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from autotts.errors import InputError
 from autotts.estimate.intervals import resample
 from autotts.policy.schema import Policy
 from autotts.search.confirm import as_dict
-from autotts.search.measure import Table
+from autotts.search.measure import Table, level_name
 from autotts.search.runs import Ran, Readable, Runner
 from autotts.search.together import together
 from autotts.strategies.arms import show
@@ -63,13 +63,10 @@ def _figures(
     seed: int,
     cap: int | None,
 ) -> dict[str, Any]:
-    strata = ["all" if p.level is None else str(p.level) for p in table.problems]
+    strata = [level_name(p) for p in table.problems]
     value = np.array([float(r.correct) for r in ran])
     cost = np.array([float(r.cost) for r in ran])
-    shares: dict[Hashable, float] = {}
-    for name, weight in zip(strata, table.weight):
-        shares[name] = shares.get(name, 0.0) + float(weight)
-    over = resample(strata, shares, seed=seed)
+    over = table.resamples(seed)
     accuracy, spent, p95 = over.mean(value), over.mean(cost), over.quantile(cost, 0.95).value
     levels = []
     for name in sorted(set(strata)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autotts.core.strategy import Strategy
 from autotts.core.task import Problem
+from autotts.estimate.intervals import Resamples, resample
 from autotts.estimate.replayed import Pool, estimate
 from autotts.search.runs import Family, Runner, depth, family, scorer
 from autotts.search.together import together
@@ -31,6 +32,11 @@ class Measured:
     worst: Floats
 
 
+def level_name(problem: Problem) -> str:
+    """The name of a problem's level, or `all` where it has none."""
+    return "all" if problem.level is None else str(problem.level)
+
+
 @dataclass
 class Table:
     """Arms by problems. `weight` is each problem's share of the traffic (they sum to one)."""
@@ -38,6 +44,14 @@ class Table:
     problems: Sequence[Problem]
     weight: Floats
     arms: dict[str, Measured] = field(default_factory=dict)
+
+    def resamples(self, seed: int) -> Resamples:
+        """The problems drawn again within their levels, weighted as the traffic."""
+        names = [level_name(p) for p in self.problems]
+        shares: dict[Hashable, float] = defaultdict(float)
+        for name, weight in zip(names, self.weight):
+            shares[name] += float(weight)
+        return resample(names, shares, seed=seed)
 
     def put(self, arm: str, rows: NDArray[np.intp], value: Floats, cost: Floats, worst: Floats) -> None:
         """Write an arm's figures on some of the problems."""

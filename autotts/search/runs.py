@@ -208,8 +208,3 @@ def _collecting(root: Node, spec: Spec, count: int, by: str | None, found: list[
             scores[i] = value
     found.append((got.slots, scores))
     return Choice(got.slots[0], 0.0)
-
-
-def roles(strategy: Strategy, models: Mapping[str, Any]) -> list[str]:
-    """The models of an arm that are among the given ones."""
-    return [str(v) for k in knobs(type(strategy)) if (v := getattr(strategy, k)) in models]

@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 
 from autotts.core.progress import Watcher
-from autotts.core.task import Problem, Task
+from autotts.core.task import Task
 from autotts.engine.capped import Capped, Ledger
 from autotts.engine.memo import Memo
 from autotts.errors import BudgetError, InputError, SearchBudgetReached
@@ -23,7 +23,7 @@ from autotts.search.confirm import Confirmed, Held, confirm
 from autotts.search.evaluate import table_of
 from autotts.search.export import digest
 from autotts.search.level import OBJECTIVES, Level
-from autotts.search.measure import Table
+from autotts.search.measure import Table, level_name
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.result import Spent, assemble
@@ -54,11 +54,6 @@ class Prompts:
 
     def rows(self, table: Table, name: str) -> np.ndarray:
         return np.array([i for i, p in enumerate(table.problems) if level_name(p) == name])
-
-
-def level_name(problem: Problem) -> str:
-    """The name of a problem's bin: its level, or `all` where it has none."""
-    return "all" if problem.level is None else str(problem.level)
 
 
 def prompts_of(task: Task, recipe: Recipe) -> Prompts:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autotts.core.cost import ModelCard, Usage
-from autotts.core.node import Node
+from autotts.core.node import Node, root_node
 from autotts.core.plan import Blend, Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import BackendError, InputError, PlanError
@@ -83,10 +83,7 @@ class Tiny:
             raise InputError(
                 f"the prompt {prompt[:40]!r}... has {count} tokens; the embedded models read up to {PROMPT_TOKENS}"
             )
-        # The key and the digest of a root, as `engine.orders.root_node` makes them.
-        text = prompt.encode()
-        key = blake2b(text, digest_size=16, person=b"autotts.root").digest()
-        return Node(key, 0, False, None, blake2b(text, digest_size=16).digest(), count), state
+        return root_node(prompt, count), state
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order; cancelling the call frees the draw's place in its batch."""

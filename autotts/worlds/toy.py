@@ -70,7 +70,7 @@ class Toy:
 
     >>> from random import Random
     >>> from autotts.core.plan import Spec, draw
-    >>> from autotts.engine.orders import root_node
+    >>> from autotts.core.node import root_node
     >>> from autotts.engine.replay import replay
     >>> def majority(root):
     ...     nodes = yield from draw([root] * 3, Spec(model="S"))

@@ -11,10 +11,10 @@ import sys
 import time
 from random import Random
 
+from autotts.core.node import root_node
 from autotts.core.world import Binding
 from autotts.engine.live import search
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import root_node
 from autotts.engine.replay import replay
 from autotts.strategies.arms import parse
 from autotts.worlds.toy import Skill, Toy

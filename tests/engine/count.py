@@ -2,7 +2,7 @@
 
 from random import Random
 
-from autotts.engine.orders import root_node
+from autotts.core.node import root_node
 from autotts.engine.scheduler import Scheduler
 from tests.engine.tick_engine import TickEngine
 from tests.engine.worlds import PROMPT, told

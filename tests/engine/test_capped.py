@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotts.core.cost import Prices, Usage
+from autotts.core.node import root_node
 from autotts.core.plan import Draw, Join, Score, Spec
 from autotts.core.world import Binding
 from autotts.engine.capped import CANCELLED, DRAWN, SCORED, Capped, Ledger
 from autotts.engine.live import search
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import root_node
 from autotts.errors import SearchBudgetReached
 from autotts.worlds.toy import Skill, Toy
 from tests.engine.worlds import PROMPT, Jitter, Paced, jump

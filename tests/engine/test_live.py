@@ -6,12 +6,11 @@ from random import Random
 import pytest
 
 from autotts.core.cost import Prices
-from autotts.core.node import Choice
+from autotts.core.node import Choice, root_node
 from autotts.core.plan import Draw, Join, Offer, Spec
 from autotts.core.world import Binding
 from autotts.engine.live import search, serve
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import root_node
 from autotts.errors import PlanError
 from autotts.strategies import STRATEGIES
 from autotts.worlds.toy import Skill, Toy

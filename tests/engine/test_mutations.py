@@ -6,10 +6,11 @@ from random import Random
 import pytest
 
 from autotts.core.cost import Prices
+from autotts.core.node import root_node
 from autotts.core.world import Binding
 from autotts.engine.live import Searching
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import Echo, root_node
+from autotts.engine.orders import Echo
 from autotts.engine.scheduler import Scheduler
 from autotts.worlds.toy import Skill, Toy
 from tests.engine.chaos import Chaos

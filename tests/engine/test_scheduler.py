@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotts.core.cost import Prices
-from autotts.core.node import Choice, Node
+from autotts.core.node import Choice, Node, root_node
 from autotts.core.plan import Blend, Draw, Join, Offer, Score, Spec
 from autotts.core.world import Binding
-from autotts.engine.orders import Keys, root_node
+from autotts.engine.orders import Keys
 from autotts.engine.scheduler import Scheduler
 from autotts.strategies import STRATEGIES
 from autotts.worlds.toy import Skill, Toy

@@ -8,10 +8,10 @@ from random import Random
 from hypothesis import strategies as st
 
 from autotts.core.cost import Prices
+from autotts.core.node import root_node
 from autotts.core.world import Binding
 from autotts.engine.live import search
 from autotts.engine.memo import Memo
-from autotts.engine.orders import root_node
 from autotts.engine.replay import replay
 from autotts.worlds.toy import Skill, Toy
 

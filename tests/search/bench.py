@@ -8,10 +8,9 @@ from dataclasses import astuple, replace
 from typing import Any
 
 from autotts.core.cost import ModelCard
-from autotts.core.node import Node
+from autotts.core.node import Node, root_node
 from autotts.core.task import Problem, Task
 from autotts.core.world import Binding, Meter, Reply, Request
-from autotts.engine.orders import root_node
 from autotts.errors import InputError
 from autotts.worlds.toy import RIGHT, Skill, Toy, Trace
 

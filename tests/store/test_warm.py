@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from autotts.core.node import root_node
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.engine.live import search
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import Outcome, root_node
+from autotts.engine.orders import Outcome
 from autotts.store import database
 from autotts.store.samples import Samples
 from autotts.strategies import STRATEGIES

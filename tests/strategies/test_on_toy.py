@@ -5,9 +5,10 @@ from random import Random
 import pytest
 
 from autotts.core.cost import Prices
+from autotts.core.node import root_node
 from autotts.core.strategy import Strategy
 from autotts.core.world import Binding
-from autotts.engine.orders import Outcome, root_node
+from autotts.engine.orders import Outcome
 from autotts.engine.replay import replay
 from autotts.strategies.arms import parse
 from autotts.worlds.toy import RIGHT, Skill, Toy

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from autotts.core.node import Node
+from autotts.core.node import Node, root_node
 from autotts.core.plan import Blend, Draw, Score, Spec
 from autotts.core.world import Binding, Meter, Reply
 from autotts.engine.live import search, serve
 from autotts.engine.memo import Memo, Memory
-from autotts.engine.orders import root_node
 from autotts.errors import BackendError, InputError, PlanError
 from autotts.strategies.arms import parse
 from autotts.tiny.codec import encode

@@ -6,9 +6,9 @@ from statistics import fmean
 
 import pytest
 
+from autotts.core.node import root_node
 from autotts.core.plan import Blend, Draw, Join, Score, Spec
 from autotts.core.world import Binding
-from autotts.engine.orders import root_node
 from autotts.engine.replay import replay
 from autotts.strategies import STRATEGIES
 from autotts.worlds.toy import Skill, Toy
