@@ -97,7 +97,8 @@ class ModelCard:
     def prices(self, unit: str) -> Prices:
         """Prices of this model's tokens in a unit; an unknown size or price is an error, not a zero.
 
-        FLOPs: 2 P_active a token, and 4 * heads * head_dim * layers for each position that it attends to.
+        FLOPs: 2 P_active a token, and 4 * heads * head_dim * layers for each position that it attends to; a card
+        without any shape (layers, heads, kv_heads, head_dim) is priced without that term.
         eFLOPs add the memory traffic of the cache, at bf16: 4 * kv_heads * head_dim * layers * I a position and
         generated token (Kinetics, 2506.05333; the prompt's cache is written once and read by each token).
         """
@@ -117,6 +118,8 @@ class ModelCard:
     def _flops(self, unit: str) -> Prices:
         active = self.active_parameters or self.parameters
         shape = (self.layers, self.heads, self.kv_heads, self.head_dim)
+        if active is not None and unit == "flops" and shape == (None,) * 4:
+            return Prices(2 * active, 0, 2 * active)
         if active is None or None in shape:
             raise InputError(
                 f"model {self.name!r} has no parameter count or shape (parameters, layers, heads, kv_heads, "
