@@ -1,0 +1,155 @@
+"""Files of recorded answers, read as a stream: memory does not grow with the file."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from autotts.errors import InputError
+from autotts.pools.lines import shown
+
+CHUNK: Final = 1 << 20  # bytes that are read at once
+LONGEST: Final = 1 << 28  # bytes of one line
+
+Numbered = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) of each object, from 1, and the object
+
+
+def rows(path: Path) -> Numbered:
+    """The objects of a file of JSON lines, plain or compressed by gzip, or the rows of a Parquet file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is cut off, or holds something else; the message names the line.
+    """
+    if head(path, 4) == b"PAR1":
+        yield from _from_parquet(path)
+        return
+    for number, line in lines(path):
+        try:
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: expected UTF-8, found byte 0x{line[error.start]:02x}: save it as UTF-8"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            end = "" if line.endswith(b"\n") else " (the file ends in the middle of this line; is it cut off?)"
+            raise InputError(f"{path}, line {number}: expected one JSON object on the line{end}: {error}") from None
+        if type(row) is not dict:
+            raise InputError(f"{path}, line {number}: expected a JSON object, found {shown(row)}")
+        yield number, row
+
+
+def head(path: Path, size: int) -> bytes:
+    """The first bytes of a file, as they are on disk."""
+    with opened(path) as file:
+        return file.read(size)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read, or say why not."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
+        raise InputError(f"{path}: expected a file of recorded answers, found {found} there")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be read, found an error: {error.strerror}") from None
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers, from 1, without those that are blank."""
+    number = 0
+    try:
+        for line in _split(path):
+            number += 1
+            if not line.isspace():
+                yield number, line
+    except EOFError:
+        raise InputError(
+            f"{path}: expected a whole gzip file, found one that is cut off after line {number}: {number} lines are "
+            f"good. Copy the file again, or keep the good lines with: gzip -dc {path} 2>/dev/null | head -n {number}"
+        ) from None
+    except zlib.error as error:
+        raise InputError(
+            f"{path}: expected a gzip file, found one that is damaged after line {number} ({error}): copy it again"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be read, found an error: {error}") from error
+
+
+def _split(path: Path) -> Iterator[bytes]:
+    """Lines, each with its end; the last one may have none."""
+    rest: list[bytes] = []
+    held = 0
+    for block in blocks(path):
+        first, *others = block.split(b"\n")
+        rest.append(first)
+        held += len(first)
+        if others:
+            yield b"".join(rest) + b"\n"
+            for line in others[:-1]:
+                yield line + b"\n"
+            rest, held = [others[-1]], len(others[-1])
+        elif held > LONGEST:
+            raise InputError(f"{path}: expected lines of at most {LONGEST >> 20} MB, found a longer one")
+    if held:
+        yield b"".join(rest)
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """The content in blocks, decompressed where it is gzip.
+
+    Raises
+    ------
+    EOFError
+        The gzip stream ends too early; what was before the end has been given.
+    """
+    with opened(path) as file:
+        block = file.read(CHUNK)
+        if block[:2] != b"\x1f\x8b":
+            while block:
+                yield block
+                block = file.read(CHUNK)
+            return
+        stream = zlib.decompressobj(31)
+        while True:
+            data = stream.decompress(block, 4 * CHUNK)
+            if data:
+                yield data
+            if stream.eof:  # a gzip file may be several, one after the other, and padded with zeros
+                block = stream.unused_data.lstrip(b"\0")
+                while not block:
+                    if not (block := file.read(CHUNK)):
+                        return
+                    block = block.lstrip(b"\0")
+                stream = zlib.decompressobj(31)
+            elif not (block := stream.unconsumed_tail or file.read(CHUNK)):
+                if data := stream.flush():
+                    yield data
+                if not stream.eof:
+                    raise EOFError
+                return
+
+
+def _from_parquet(path: Path) -> Numbered:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputError(
+            f"{path}: Parquet needs pyarrow, which is not installed: pip install autotts-optimizer[parquet], or save "
+            "the samples as .jsonl"
+        ) from None
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: expected a Parquet file, found one that cannot be read: {error}") from error
