@@ -36,7 +36,7 @@ from autotts.store.meta import Meta
 from autotts.store.outcomes import Graded, Outcomes
 from autotts.store.samples import Samples
 from autotts.store.usage import Used
-from autotts.strategies import STRATEGIES
+from autotts.strategies import STRATEGIES, STUDIED
 from autotts.worlds.epochs import Epoch
 
 EVERY = 0.1  # seconds between two snapshots
@@ -97,7 +97,7 @@ class Study:
 
     def space(self) -> Space:
         """The strategies that were asked for and that these models can run."""
-        asked = self.recipe.strategies or tuple(STRATEGIES)
+        asked = self.recipe.strategies or STUDIED
         for name in asked:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")

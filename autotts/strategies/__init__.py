@@ -7,6 +7,7 @@ from autotts.strategies.adaptive import Adaptive
 from autotts.strategies.beam import Beam
 from autotts.strategies.best_of_n import BestOfN
 from autotts.strategies.dvts import Dvts
+from autotts.strategies.esc import Esc
 from autotts.strategies.first_finish import FirstFinish
 from autotts.strategies.one import One
 from autotts.strategies.vote import Vote
@@ -21,7 +22,20 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "adaptive": Adaptive,
     "beam": Beam,
     "dvts": Dvts,
+    "esc": Esc,
 }
 
+# What a study of live draws tries where its recipe names none; a change of this list changes what every recipe makes.
+STUDIED: tuple[str, ...] = (
+    "one",
+    "vote",
+    "weighted_vote",
+    "best_of_n",
+    "first_finish",
+    "adaptive",
+    "beam",
+    "dvts",
+)
+
 # These only choose among whole, independent draws of the prompt, so a pool of draws answers all their settings.
-POOLED: frozenset[str] = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish", "adaptive"})
+POOLED: frozenset[str] = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish", "adaptive", "esc"})

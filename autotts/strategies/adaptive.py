@@ -13,7 +13,7 @@ from autotts.core.node import Choice, Node
 from autotts.core.plan import Draw, Join, Plan, Spec, offer
 from autotts.core.strategy import Range
 from autotts.strategies.knobs import Model, Temperature, TopP
-from autotts.strategies.select import lead, majority, tally
+from autotts.strategies.select import lead, majority, majority_after, tally
 
 
 def surety(first: int, second: int) -> Fraction:
@@ -45,7 +45,7 @@ class Adaptive:
         choice: Choice | None = None
         while len(seen) < self.most:
             asks = [Draw(root, spec) for _ in range(min(self.batch, self.most - len(seen)))]
-            got = yield Join(asks, offer=partial(_with, seen))
+            got = yield Join(asks, offer=partial(majority_after, seen))
             seen = seen + got.slots
             choice = majority(seen)
             yield from offer(choice)
@@ -53,7 +53,3 @@ class Adaptive:
             if first and surety(int(first), int(second)) >= self.threshold:
                 break
         return choice
-
-
-def _with(seen: list[Node], fresh: list[Node]) -> Choice | None:
-    return majority([*seen, *fresh])

@@ -39,6 +39,11 @@ def majority(nodes: Sequence[Node]) -> Choice | None:
     return Choice(_first(nodes, best), votes[best] / sum(votes.values()))
 
 
+def majority_after(seen: Sequence[Node], fresh: Sequence[Node]) -> Choice | None:
+    """The majority of earlier draws and of what has arrived since."""
+    return majority([*seen, *fresh])
+
+
 def weighted(nodes: Sequence[Node], scores: Sequence[float]) -> Choice | None:
     """The answer with the largest sum of scores (best-of-N weighted, 2408.03314), in its best scored draw.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotts.estimate.exact import absent, best_of_k, distinct_at_k, first_finish, majority_at_k, pass_at_k
+from autotts.estimate.exact import absent, best_of_k, distinct_at_k, longest_of_k, majority_at_k, pass_at_k
 
 small = st.integers(1, 7)
 
@@ -97,27 +97,6 @@ def test_majority_of_large_pools_stays_accurate() -> None:
     assert total[0] == majority_at_k(counts, right, np.zeros(1, int), 16)[0]
 
 
-@settings(deadline=None)
-@given(st.data(), small)
-def test_first_finish_is_the_enumeration(data, draws) -> None:
-    n = data.draw(st.integers(1, draws))
-    tokens = data.draw(st.lists(st.integers(1, 5), min_size=draws, max_size=draws))
-    readable = data.draw(st.lists(st.booleans(), min_size=draws, max_size=draws))
-    each = []
-    for some in subsets(draws, n):
-        ends = [tokens[i] for i in some if readable[i]] or [10**6]
-        each.append(sum(min(tokens[i], *ends) for i in some))
-    got = first_finish(np.array([tokens], float), np.array([readable]), n)
-    assert np.allclose(got, np.mean(each))
-
-
-def test_first_finish_costs_n_times_the_shortest() -> None:
-    tokens = np.array([[5.0, 3.0, 9.0, 4.0, 7.0]])
-    every = np.ones((1, 5), bool)
-    for n in range(1, 6):
-        assert np.allclose(first_finish(tokens, every, n), n * best_of_k(-tokens, tokens, n))
-
-
 def test_estimates_are_unbiased() -> None:
     """The mean over random pools is the true value of k fresh draws: by hand, from the chances of three answers."""
     chances, k, draws = np.array([0.5, 0.3, 0.2]), 3, 6
@@ -129,6 +108,14 @@ def test_estimates_are_unbiased() -> None:
     assert abs(got.mean() - truth) < 4 * got.std() / len(got) ** 0.5
     got = pass_at_k(counts[:, 0], draws, k)
     assert abs(got.mean() - (1 - 0.5**3)) < 4 * got.std() / len(got) ** 0.5
+
+
+@given(st.data(), small)
+def test_the_longest_of_k_is_the_enumeration(data, draws) -> None:
+    k = data.draw(st.integers(1, draws))
+    tokens = data.draw(st.lists(st.integers(1, 9), min_size=draws, max_size=draws))
+    each = [max(tokens[i] for i in some) for some in subsets(draws, k)]
+    assert np.allclose(longest_of_k(np.array([tokens], float), k), np.mean(each))
 
 
 def test_more_draws_than_recorded_are_refused() -> None:

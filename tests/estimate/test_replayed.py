@@ -14,7 +14,7 @@ from autotts.core.world import Binding, Reply
 from autotts.engine.orders import Order
 from autotts.engine.replay import replay
 from autotts.errors import InputError
-from autotts.estimate.replayed import Pool, estimate
+from autotts.estimate.replayed import Pool, estimate, orderings
 from autotts.strategies import POOLED, STRATEGIES
 from autotts.strategies.arms import parse
 
@@ -49,8 +49,8 @@ def recorded(problems: int, draws: int, seed: int) -> Pool:
     )
 
 
-def played(pool: Pool, problem: int, strategy: Strategy, order: list[int]) -> tuple[float, int]:
-    """Run the strategy itself: its i-th draw is draw order[i] of the pool."""
+def played(pool: Pool, problem: int, strategy: Strategy, order: list[int]) -> tuple[float, int, int]:
+    """Run the strategy itself, whose i-th draw is draw order[i] of the pool: right or not, its cost and its wait."""
     root = Node(b"root", 0, False, None, b"", PROMPT)
     scores: dict[bytes, float] = {}
     left = iter(order)
@@ -68,7 +68,7 @@ def played(pool: Pool, problem: int, strategy: Strategy, order: list[int]) -> tu
 
     out = replay(strategy.plan(root, Random(0)), root, script, BINDINGS)
     assert out.choice is not None
-    return float(out.choice.node.answer == "0"), out.cost
+    return float(out.choice.node.answer == "0"), out.cost, out.ticks
 
 
 ARMS = [
@@ -87,6 +87,10 @@ ARMS = [
     "adaptive(most=12, threshold=0.8)",
     "adaptive(most=11, threshold=0.9, batch=3)",
     "adaptive(most=8, threshold=0.3)",
+    "esc(most=12, window=2)",
+    "esc(most=11, window=3)",
+    "esc(most=20, window=3)",
+    "esc(most=4, window=1)",
 ]
 
 
@@ -96,12 +100,29 @@ def test_the_estimate_is_what_the_strategy_does(arm) -> None:
     got = estimate(pool, strategy, seed=1, orders=2000)
     rng = Random(3)
     for p in range(3):
-        right, cost = np.array([played(pool, p, strategy, rng.sample(range(20), 20)) for _ in range(runs)]).T
+        runs_ = [played(pool, p, strategy, rng.sample(range(20), 20)) for _ in range(runs)]
+        right, cost, wait = np.array(runs_).T
         share = (1 / runs + 1 / 2000) ** 0.5
         value = got.value[p]
         assert abs(right.mean() - value) <= 4 * max(right.std(), (value * (1 - value)) ** 0.5) * share + 1e-9
         assert abs(cost.mean() - got.cost[p]) <= 4 * cost.std() * share + 1e-9 * got.cost[p]
+        assert abs(wait.mean() - got.sequential[p]) <= 4 * wait.std() * share + 1e-9
         assert got.cost[p] <= got.worst[p] and (cost > got.worst[p]).mean() <= 0.01
+
+
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if not arm.startswith("one")])
+def test_each_ordering_costs_what_the_strategy_pays_on_it(arm) -> None:
+    pool, strategy = recorded(3, 20, seed=7), parse(arm)
+    got = estimate(pool, strategy, seed=2, orders=40)
+    for p in range(3):
+        told = [played(pool, p, strategy, order.tolist()) for order in orderings(20, 40, 2)]
+        right, cost, wait = np.array(told, float).T
+        assert got.costs[p].tolist() == pytest.approx(cost[: got.costs.shape[1]].tolist(), rel=1e-12)
+        assert got.worst[p] == got.costs[p].max()
+        if arm.startswith("esc"):  # what is not exact is the mean over these very orderings
+            assert got.value[p] == pytest.approx(right.mean()) and got.cost[p] == pytest.approx(cost.mean())
+        if arm.startswith(("esc", "adaptive")) or "k=" in arm:
+            assert got.sequential[p] == pytest.approx(wait.mean())
 
 
 @pytest.mark.parametrize("arm", ["vote(n=20)", "weighted_vote(n=20)", "best_of_n(n=20)", "first_finish(n=20)"])
@@ -110,7 +131,8 @@ def test_with_all_draws_nothing_is_left_to_chance(arm) -> None:
     pool = recorded(8, 20, seed=6)
     got = estimate(pool, parse(arm), seed=0, orders=2)
     for p in range(8):
-        cost = played(pool, p, parse(arm), list(range(20)))[1]
+        _, cost, wait = played(pool, p, parse(arm), list(range(20)))
+        assert got.sequential[p] == pytest.approx(wait, rel=1e-12)
         assert got.cost[p] == pytest.approx(cost, rel=1e-12) and got.worst[p] == pytest.approx(cost, rel=1e-12)
 
 
@@ -121,7 +143,14 @@ def test_every_pooled_strategy_is_estimated_here() -> None:
 def test_a_problem_does_not_depend_on_its_neighbours() -> None:
     pool = recorded(6, 16, seed=2)
     part = Pool(**{f.name: getattr(pool, f.name)[2:4] for f in fields(Pool)})
-    for arm in ("vote(n=4)", "weighted_vote(n=4)", "best_of_n(n=4)", "first_finish(n=4, k=2)", "adaptive(most=9)"):
+    for arm in (
+        "vote(n=4)",
+        "weighted_vote(n=4)",
+        "best_of_n(n=4)",
+        "first_finish(n=4, k=2)",
+        "adaptive(most=9)",
+        "esc(most=9)",
+    ):
         whole, some = estimate(pool, parse(arm), seed=3), estimate(part, parse(arm), seed=3)
         assert np.allclose(whole.value[2:4], some.value) and np.allclose(whole.cost[2:4], some.cost)
 
@@ -137,6 +166,51 @@ def test_arms_that_agree_are_estimated_alike() -> None:
     assert np.allclose(first.value, one.value) and np.allclose(first.cost, one.cost)
 
 
+def test_a_vote_of_all_numbers_of_draws_is_exact() -> None:
+    """No orderings are drawn: any seed gives the same, also beyond 16 draws."""
+    pool = recorded(5, 40, seed=8)
+    for n in (3, 17, 32, 39):
+        some, other = (estimate(pool, parse(f"vote(n={n})"), seed=seed, orders=2) for seed in (0, 1))
+        assert some.value.tolist() == other.value.tolist() and some.cost.tolist() == other.cost.tolist()
+        replayed_ = estimate(pool, parse(f"adaptive(most={n}, threshold=1)"), orders=4000)
+        assert np.allclose(replayed_.value, some.value, atol=0.04)
+
+
+def test_early_stopping_takes_the_draws_of_the_formula() -> None:
+    """Expected draws (the control scheme of 2401.10480): w (sum_i q (1-q)^i (i+1) + (1-q)^(L/w-1) L/w)."""
+    rng, window, most = np.random.default_rng(0), 3, 12
+    answers = rng.choice(3, (1, 600), p=[0.6, 0.3, 0.1])
+    pool = Pool(answers, answers == 0, np.zeros(1), np.ones((1, 600)), np.ones((1, 600), int), answers)
+    got = estimate(pool, parse(f"esc(most={most}, window={window})"), orders=8000)
+    q, rounds = sum((answers == a).mean() ** window for a in range(3)), most // window
+    inner = sum(q * (1 - q) ** i * (i + 1) for i in range(rounds - 1))
+    assert got.cost[0] == pytest.approx(window * (inner + (1 - q) ** (rounds - 1) * rounds), rel=0.015)
+
+
+def test_classes_may_have_any_numbers() -> None:
+    pool = recorded(6, 16, seed=9)
+    odd = replace(pool, answers=np.where(pool.answers < 0, -1, pool.answers * 1000 + 7))
+    for arm in (
+        "vote(n=5)",
+        "weighted_vote(n=5)",
+        "first_finish(n=6, k=3)",
+        "adaptive(most=9)",
+        "esc(most=9, window=3)",
+    ):
+        assert estimate(odd, parse(arm)).value.tolist() == estimate(pool, parse(arm)).value.tolist()
+
+
+def test_where_tokens_are_not_known_the_wait_is_not_either() -> None:
+    pool = recorded(2, 8, seed=1)
+    bare = replace(pool, tokens=np.where([[True], [False]], -1, pool.tokens))
+    for arm in ("one", "vote(n=4)", "best_of_n(n=4)", "adaptive(most=4)"):
+        got = estimate(bare, parse(arm))
+        assert np.isnan(got.sequential[0]) and got.sequential[1] == estimate(pool, parse(arm)).sequential[1]
+        assert np.isfinite(got.value).all() and np.isfinite(got.costs).all()
+    with pytest.raises(InputError, match="needs the tokens of each draw"):
+        estimate(bare, parse("first_finish(n=4)"))
+
+
 def test_what_a_pool_cannot_answer_is_an_input_error() -> None:
     pool = recorded(2, 4, seed=1)
     bare = Pool(pool.answers, pool.correct, pool.prompt_cost, pool.cost, pool.tokens, pool.text)
@@ -149,4 +223,4 @@ def test_what_a_pool_cannot_answer_is_an_input_error() -> None:
     ]:
         with pytest.raises(InputError, match=says):
             estimate(given_, parse(arm))
-    assert set(STRATEGIES) - POOLED == {"beam", "dvts"}
+    assert {"beam", "dvts"} <= set(STRATEGIES) - POOLED
