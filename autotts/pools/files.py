@@ -15,6 +15,7 @@ CHUNK: Final = 1 << 20  # bytes that are read at once
 LONGEST: Final = 1 << 28  # bytes of one line
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) of each object, from 1, and the object
+Hashed = Iterator[tuple[int, dict[str, Any], int]]  # and a hash of the line, the same only within a process
 
 
 def rows(path: Path) -> Numbered:
@@ -25,22 +26,39 @@ def rows(path: Path) -> Numbered:
     InputError
         The file cannot be read, is cut off, or holds something else; the message names the line.
     """
-    if head(path, 4) == b"PAR1":
+    for number, row, _ in hashed(path):
+        yield number, row
+
+
+def hashed(path: Path) -> Hashed:
+    """As `rows`, with what tells a copy of a line."""
+    begin = head(path, 4)
+    if begin == b"PAR1":
         yield from _from_parquet(path)
         return
+    if begin == b"PK\x03\x04":
+        raise InputError(
+            f"{path}: expected JSON lines or Parquet, found an archive: bring it into the layout of pools with: "
+            f"autotts pool import {path} --output POOL.jsonl"
+        )
     for number, line in lines(path):
-        try:
-            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}, line {number}: expected UTF-8, found byte 0x{line[error.start]:02x}: save it as UTF-8"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            end = "" if line.endswith(b"\n") else " (the file ends in the middle of this line; is it cut off?)"
-            raise InputError(f"{path}, line {number}: expected one JSON object on the line{end}: {error}") from None
-        if type(row) is not dict:
-            raise InputError(f"{path}, line {number}: expected a JSON object, found {shown(row)}")
-        yield number, row
+        yield number, parsed(path, number, line), hash(line.strip())
+
+
+def parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The JSON object of a line."""
+    try:
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, line {number}: expected UTF-8, found byte 0x{line[error.start]:02x}: save it as UTF-8"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        end = "" if line.endswith(b"\n") else " (the file ends in the middle of this line; is it cut off?)"
+        raise InputError(f"{path}, line {number}: expected one JSON object on the line{end}: {error}") from None
+    if type(row) is not dict:
+        raise InputError(f"{path}, line {number}: expected a JSON object, found {shown(row)}")
+    return row
 
 
 def head(path: Path, size: int) -> bytes:
@@ -135,7 +153,7 @@ def blocks(path: Path) -> Iterator[bytes]:
                 return
 
 
-def _from_parquet(path: Path) -> Numbered:
+def _from_parquet(path: Path) -> Hashed:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -150,6 +168,6 @@ def _from_parquet(path: Path) -> Numbered:
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, row, hash(repr(row))
     except pa.ArrowException as error:
         raise InputError(f"{path}: expected a Parquet file, found one that cannot be read: {error}") from error

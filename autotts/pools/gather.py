@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autotts.errors import InputError
-from autotts.pools.files import rows
+from autotts.pools.files import Hashed, hashed
 from autotts.pools.lines import Row, clean, shown
 from autotts.pools.recorded import SAMPLE
 
@@ -103,7 +103,7 @@ def gather(paths: Sequence[Path]) -> Columns:
     out = Columns()
     reading = _Reading(out)
     for path in paths:
-        reading.file(path, rows(path))
+        reading.file(path, hashed(path))
     if not out.family:
         raise InputError(f"{', '.join(map(str, paths))}: expected recorded samples, found none: the file is empty")
     return out
@@ -118,12 +118,11 @@ class _Reading:
         self._families: dict[tuple[Any, ...], int] = {}  # by the values as they were written
         self._made: dict[Made, int] = {}
 
-    def file(self, path: Path, found: Iterable[tuple[int, Row]]) -> None:
+    def file(self, path: Path, found: Hashed) -> None:
         out = self._out
-        for number, row in found:
+        for number, row, line in found:
             place = (path, number)
             try:
-                line = hash(repr(row))
                 clean(row, out.lost)
                 problem = self._problem(row, place)
                 family = self._family(row, place)

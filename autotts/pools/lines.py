@@ -50,7 +50,8 @@ def clean(row: Row, lost: Counter[str]) -> Row:
         missing = [key for key in ("prompt_id", "model") if not row.get(key)]
         raise ValueError(
             f"{' and '.join(missing)}: expected text, found nothing; every sample needs prompt_id and model, and one "
-            f"of extracted, correct and output (found the keys {', '.join(map(str, row)) or 'none'})"
+            f"of extracted, correct and output (found the keys {', '.join(map(str, row)) or 'none'}); logs of other "
+            "layouts are brought into this one with: autotts pool import FILE --output POOL.jsonl"
         )
     if not ("extracted" in row or "correct" in row or "output" in row):
         raise ValueError(
