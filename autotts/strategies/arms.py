@@ -84,6 +84,17 @@ def parse(text: str) -> Strategy:
     return strategy
 
 
+def written(text: str) -> frozenset[str]:
+    """The knobs that an arm's text gives; the others have their defaults.
+
+    Examples
+    --------
+    >>> sorted(written("vote(n=4, model=S)"))
+    ['model', 'n']
+    """
+    return frozenset(_read(text)[1])
+
+
 def show(strategy: Strategy) -> str:
     """The canonical text of a strategy: model, temperature and whole numbers always, the rest where not the default.
 
