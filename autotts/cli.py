@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from autotts import __version__
+from autotts.cli_pool import pool_app
 from autotts.errors import AutottsError, InputError
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ def list_strategies() -> None:
 
 
 app.add_typer(models_app, name="models")
+app.add_typer(pool_app, name="pool")
 
 
 @models_app.command("list")

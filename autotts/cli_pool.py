@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from autotts.pools.importing import Imported
 
 pool_app = typer.Typer(
     help="Recorded answers: import, check, describe and export them.", no_args_is_help=True, rich_markup_mode=None
 )
 
+Logs = Annotated[list[Path], typer.Argument(help="Logs: of pools, lm-evaluation-harness, Inspect or OpenAI's form.")]
 Files = Annotated[list[Path], typer.Argument(help="Files of recorded answers (.jsonl, .jsonl.gz, .parquet).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object; all else goes to stderr.")]
 
@@ -23,3 +32,116 @@ def _say(shown: Any, as_json: bool, data: Any) -> None:
         print(json.dumps(data))
     else:
         say(shown)
+
+
+@pool_app.command("import")
+def import_(
+    files: Logs,
+    output: Annotated[Path, typer.Option(help="The pool to write (.jsonl, .jsonl.gz or .parquet).")],
+    layout: Annotated[
+        str | None, typer.Option(help="Of the files: pool, lm-eval, inspect or openai.  [default: seen from each file]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name, where the files have none.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What says whether a sample is right, where there are several (NAME[,FILTER]).")
+    ] = None,
+    params: Annotated[
+        list[str] | None, typer.Option(help="A model's parameters, such as Qwen3-4B=4.02e9; may be repeated.")
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="Reads and grades outputs without an answer: math, choice, exact, arithmetic.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Gold answers: a .jsonl, .csv or .parquet file with prompt and answer.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring logs of answers into one pool.
+
+    Reads files line by line, so that they may be of any size, and writes the pool only if all of it could be read.
+    """
+    from autotts.pools.importing import Wanted, import_pool
+    from autotts.pools.sizes import parse_sizes
+
+    wanted = Wanted(layout, model, metric, parse_sizes(params or ()), reader, answers)
+    with _counting("importing") as watch:
+        _show_imported(import_pool(files, output, wanted, watch=watch), as_json)
+
+
+@pool_app.command()
+def export(
+    files: Files,
+    output: Annotated[Path, typer.Option(help="The file to write (.parquet, .jsonl or .jsonl.gz).")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write pools into one file of another form; every key of every line is kept.
+
+    Parquet needs an extra: pip install 'autotts-optimizer[parquet]'
+    """
+    from autotts.pools.export import export_pool
+
+    with _counting("exporting") as watch:
+        done = export_pool(files, output, watch=watch)
+    data = {"output": str(done.output), "lines": done.lines, "seconds": round(done.seconds, 3)}
+    _say(f"Wrote {done.lines:,} lines to {done.output} in {done.seconds:.1f} s", as_json, data)
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None] | None]:
+    """Shows how many lines were read and how fast, on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    begun = time.perf_counter()
+    with Console(stderr=True).status(what) as status:
+
+        def watch(lines: int) -> None:
+            speed = lines / max(time.perf_counter() - begun, 1e-9)
+            status.update(f"{what}: {lines:,} lines, {speed:,.0f} lines/s")
+
+        yield watch
+
+
+def _show_imported(done: Imported, as_json: bool) -> None:
+    """What was written, what it lacks, and what to do with it."""
+    names = [f"{name} {count:,}" for name, count in done.models.items()]
+    shown = [
+        f"Wrote {done.lines:,} lines to {done.output} in {done.seconds:.1f} s "
+        f"({done.lines / max(done.seconds, 1e-9):,.0f} lines/s)",
+        f"Models: {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else ""),
+        *(f"Note: {note}" for note in done.notes),
+    ]
+    if done.lacks:
+        shown.append("Not recorded:")
+    for lack in done.lacks:
+        where = "in no line" if lack.lines == done.lines else f"not in {lack.lines:,} of {done.lines:,} lines"
+        shown.append(f"  {lack.field} ({where}): rules out {lack.off}; {lack.remain}")
+    following = _following(done)
+    shown += ["Next:", *(f"  {command}" for command in following)]
+    data = {
+        "output": str(done.output),
+        "lines": done.lines,
+        "seconds": round(done.seconds, 3),
+        "layouts": dict(done.layouts),
+        "models": dict(done.models),
+        "lacks": [
+            {"field": lack.field, "lines": lack.lines, "off": lack.off, "remain": lack.remain} for lack in done.lacks
+        ],
+        "notes": list(done.notes),
+        "next": following,
+    }
+    _say("\n".join(shown), as_json, data)
+
+
+def _following(done: Imported) -> list[str]:
+    """The commands that come next, with a budget in a unit that the pool knows."""
+    path = shlex.quote(str(done.output))
+    lacking = {lack.field for lack in done.lacks}
+    unit = "4calls" if "completion_tokens" in lacking else "20ktokens" if "params_b" in lacking else "1e15flops"
+    return [
+        f"autotts pool check {path}",
+        f"autotts pool stats {path}",
+        f"autotts optimize --pool {path} --budget {unit}",
+    ]

@@ -14,6 +14,8 @@ from autotts.pools.lines import shown
 CHUNK: Final = 1 << 20  # bytes that are read at once
 LONGEST: Final = 1 << 28  # bytes of one line
 
+EXTRA: Final = "extra"  # the column of Parquet files that holds all other keys, as a JSON object
+
 Numbered = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) of each object, from 1, and the object
 Hashed = Iterator[tuple[int, dict[str, Any], int]]  # and a hash of the line, the same only within a process
 
@@ -165,9 +167,22 @@ def _from_parquet(path: Path) -> Hashed:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
-            for batch in file.iter_batches(batch_size=1024):
+            for batch in file.iter_batches(batch_size=1024, use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row, hash(repr(row))
+                    yield number, _whole(row), hash(repr(row))
     except pa.ArrowException as error:
         raise InputError(f"{path}: expected a Parquet file, found one that cannot be read: {error}") from error
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the line that it was written from: without what is null, and with the keys of other layouts."""
+    more = row.pop(EXTRA, None)
+    found = {key: value for key, value in row.items() if value is not None or key in ("extracted", "correct")}
+    if isinstance(more, str):
+        try:
+            kept = json.loads(more)
+        except ValueError:
+            kept = None
+        return {**found, **kept} if isinstance(kept, dict) else {**found, EXTRA: more}
+    return found if more is None else {**found, EXTRA: more}

@@ -137,8 +137,6 @@ def _label(key: str, value: Any) -> bool | None:
 
 
 def _level(key: str, value: Any) -> int | None:
-    if type(value) is int:
-        return value
     if type(value) is float and math.isnan(value):
         return None
     if type(value) is str and (found := _LEVEL.fullmatch(value)):

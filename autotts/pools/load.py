@@ -15,6 +15,7 @@ from autotts.pools.arrange import Pool, arrange, covered, digest
 from autotts.pools.gather import Columns, Made, Size, gather
 from autotts.pools.notes import notes
 from autotts.pools.recorded import Family, Recorded
+from autotts.pools.sizes import checked_size
 
 LONGEST_NAME: Final = 40  # characters of a template or effort in a role
 
@@ -81,8 +82,7 @@ def _families(columns: Columns, params: Mapping[str, float]) -> list[Family]:
     for name, count in params.items():
         if name not in known:
             raise InputError(f"parameters of {name!r}: expected one of {_listed(known)}: name a model of the pool")
-        if not 1 <= count < 1e15:
-            raise InputError(f"parameters of {name!r}: expected a plain count, such as 4.02e9, found {count:g}")
+        checked_size(count, name)
     return [_family(made, role, columns.sizes[made.model], params) for made, role in named]
 
 
