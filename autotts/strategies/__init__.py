@@ -6,6 +6,7 @@ from autotts.core.strategy import Strategy
 from autotts.strategies.adaptive import Adaptive
 from autotts.strategies.beam import Beam
 from autotts.strategies.best_of_n import BestOfN
+from autotts.strategies.cascade import Cascade
 from autotts.strategies.dvts import Dvts
 from autotts.strategies.esc import Esc
 from autotts.strategies.first_finish import FirstFinish
@@ -23,6 +24,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "beam": Beam,
     "dvts": Dvts,
     "esc": Esc,
+    "cascade": Cascade,
 }
 
 # What a study of live draws tries where its recipe names none; a change of this list changes what every recipe makes.

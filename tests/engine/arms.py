@@ -38,6 +38,7 @@ def arms(draw, names=tuple(STRATEGIES)):
     reject()
 
 
-def counts(arm):
-    """The whole-number knobs of an arm: what its draws are counted from."""
-    return [getattr(arm, knob.name) for knob in knobs(type(arm)).values() if knob.type is int]
+def most(arm):
+    """The most whole draws that the knobs of an arm allow: its largest whole number, or those of both its stages."""
+    counts = [getattr(arm, knob.name) for knob in knobs(type(arm)).values() if knob.type is int]
+    return sum(counts) if hasattr(arm, "large") else max([1, *counts])
