@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import zlib
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import Any, BinaryIO, Final
 from autotts.errors import InputError
 from autotts.pools.lines import shown
 
+_decode: Final = json.JSONDecoder().raw_decode
 CHUNK: Final = 1 << 20  # bytes that are read at once
 LONGEST: Final = 1 << 28  # bytes of one line
 
 EXTRA: Final = "extra"  # the column of Parquet files that holds all other keys, as a JSON object
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]  # the line (or row) of each object, from 1, and the object
-Hashed = Iterator[tuple[int, dict[str, Any], int]]  # and a hash of the line, the same only within a process
+Written = Iterator[tuple[int, dict[str, Any], bytes | None]]  # and the line itself, where there are lines
 
 
 def rows(path: Path) -> Numbered:
@@ -28,12 +30,12 @@ def rows(path: Path) -> Numbered:
     InputError
         The file cannot be read, is cut off, or holds something else; the message names the line.
     """
-    for number, row, _ in hashed(path):
+    for number, row, _ in written(path):
         yield number, row
 
 
-def hashed(path: Path) -> Hashed:
-    """As `rows`, with what tells a copy of a line."""
+def written(path: Path) -> Written:
+    """As `rows`, with the line of each as it is written."""
     begin = head(path, 4)
     if begin == b"PAR1":
         yield from _from_parquet(path)
@@ -44,20 +46,24 @@ def hashed(path: Path) -> Hashed:
             f"autotts pool import {path} --output POOL.jsonl"
         )
     for number, line in lines(path):
-        yield number, parsed(path, number, line), hash(line.strip())
+        yield number, parsed(path, number, line), line
 
 
 def parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     """The JSON object of a line."""
     try:
-        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        text = line.decode()
+        row, end = _decode(text)
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}, line {number}: expected UTF-8, found byte 0x{line[error.start]:02x}: save it as UTF-8"
         ) from None
     except (ValueError, RecursionError) as error:
-        end = "" if line.endswith(b"\n") else " (the file ends in the middle of this line; is it cut off?)"
-        raise InputError(f"{path}, line {number}: expected one JSON object on the line{end}: {error}") from None
+        cut = isinstance(error, json.JSONDecodeError) and (error.pos >= len(error.doc) or "Unterm" in error.msg)
+        hint = " (is the file cut off?)" if cut else ""
+        raise InputError(f"{path}, line {number}: expected one JSON object on the line{hint}: {error}") from None
     if type(row) is not dict:
         raise InputError(f"{path}, line {number}: expected a JSON object, found {shown(row)}")
     return row
@@ -81,13 +87,13 @@ def opened(path: Path) -> BinaryIO:
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, from 1, without those that are blank."""
+    """Lines with their numbers, from 1, without the space around them and without those that are blank."""
     number = 0
     try:
-        for line in _split(path):
+        for whole in _split(path):
             number += 1
-            if not line.isspace():
-                yield number, line
+            if line := whole.strip():
+                yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
     except EOFError:
         raise InputError(
             f"{path}: expected a whole gzip file, found one that is cut off after line {number}: {number} lines are "
@@ -102,7 +108,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _split(path: Path) -> Iterator[bytes]:
-    """Lines, each with its end; the last one may have none."""
+    """Lines without their ends."""
     rest: list[bytes] = []
     held = 0
     for block in blocks(path):
@@ -110,9 +116,8 @@ def _split(path: Path) -> Iterator[bytes]:
         rest.append(first)
         held += len(first)
         if others:
-            yield b"".join(rest) + b"\n"
-            for line in others[:-1]:
-                yield line + b"\n"
+            yield b"".join(rest)
+            yield from others[:-1]
             rest, held = [others[-1]], len(others[-1])
         elif held > LONGEST:
             raise InputError(f"{path}: expected lines of at most {LONGEST >> 20} MB, found a longer one")
@@ -155,7 +160,7 @@ def blocks(path: Path) -> Iterator[bytes]:
                 return
 
 
-def _from_parquet(path: Path) -> Hashed:
+def _from_parquet(path: Path) -> Written:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -170,7 +175,7 @@ def _from_parquet(path: Path) -> Hashed:
             for batch in file.iter_batches(batch_size=1024, use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, _whole(row), hash(repr(row))
+                    yield number, _whole(row), None
     except pa.ArrowException as error:
         raise InputError(f"{path}: expected a Parquet file, found one that cannot be read: {error}") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autotts.errors import InputError
-from autotts.pools.files import Hashed, hashed
+from autotts.pools.files import Written, written
 from autotts.pools.lines import Row, clean, shown
 from autotts.pools.recorded import SAMPLE
 
@@ -103,7 +103,7 @@ def gather(paths: Sequence[Path]) -> Columns:
     out = Columns()
     reading = _Reading(out)
     for path in paths:
-        reading.file(path, hashed(path))
+        reading.file(path, written(path))
     if not out.family:
         raise InputError(f"{', '.join(map(str, paths))}: expected recorded samples, found none: the file is empty")
     return out
@@ -118,7 +118,7 @@ class _Reading:
         self._families: dict[tuple[Any, ...], int] = {}  # by the values as they were written
         self._made: dict[Made, int] = {}
 
-    def file(self, path: Path, found: Hashed) -> None:
+    def file(self, path: Path, found: Written) -> None:
         out = self._out
         for number, row, line in found:
             place = (path, number)
@@ -130,7 +130,7 @@ class _Reading:
             except ValueError as error:
                 raise InputError(f"{at(place)}: {error}") from None
             out.family.append(family)
-            out.line.append(line)
+            out.line.append(hash(line) if line is not None else hash(repr(row)))
             dataset = row.get("dataset") or path.name.split(".")[0]
             if dataset not in out.datasets:
                 out.datasets[dataset] = None

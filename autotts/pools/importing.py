@@ -129,15 +129,15 @@ class _Import:
         """Write the samples of one file."""
         wanted, tally = self._wanted, self.tally
         plain = self._read is None and self._golds is None and not wanted.params
-        for place, row in reader(Source(path, wanted.model, wanted.metric, self._told)):
+        for place, row, line in reader(Source(path, wanted.model, wanted.metric, self._told)):
             try:
-                clean(row, self._lost)
+                changed = clean(row, self._lost)
             except ValueError as error:
                 raise InputError(f"{path}, {place}: {error}") from None
             if not plain:
                 self._complete(row)
             tally.add(row)
-            write(row)
+            write(row, line if plain and not changed else None)
             if watch is not None and tally.lines % EVERY == 0:
                 watch(tally.lines)
 

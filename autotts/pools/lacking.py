@@ -19,7 +19,7 @@ class Lack:
     remain: str
 
 
-# Field, what is off without it, what remains or helps.
+# Field, what is off without it, what remains or helps; in the order in which a tally notes them.
 _FIELDS: Final = (
     (
         "extracted",
@@ -43,42 +43,59 @@ class Tally:
     """Counts of what lines have; it stays small however many there are."""
 
     lines: int = 0
-    models: Counter[str] = field(default_factory=Counter)
-    have: Counter[str] = field(default_factory=Counter)
-    graded: int = 0  # lines without a label, of which one follows from answer and gold answer
-    unlabelled: int = 0
+    kinds: Counter[tuple[object, ...]] = field(default_factory=Counter)  # by model and what a line lacks
     last: int = 0  # the largest sample index
+
+    @property
+    def models(self) -> dict[str, int]:
+        """Lines of each model."""
+        out: dict[str, int] = {}
+        for (name, *_), count in self.kinds.items():
+            out[str(name)] = out.get(str(name), 0) + count
+        return out
 
     def add(self, row: Row) -> None:
         """Count a line."""
         self.lines += 1
-        self.models[row["model"]] += 1
-        get, have = row.get, self.have
-        for name, _, _ in _FIELDS:
-            if get(name) is not None:
-                have[name] += 1
-        if get("correct") is None:
-            if get("extracted") is not None and get("answer") is not None:
-                self.graded += 1
-            else:
-                self.unlabelled += 1
+        get = row.get
         index = get("sample_index")
+        self.kinds[
+            row["model"],
+            get("correct") is None,
+            get("answer") is None,
+            get("extracted") is None,
+            get("completion_tokens") is None,
+            get("params_b") is None,
+            get("prompt_tokens") is None,
+            get("score") is None,
+            get("probes") is None,
+            get("prompt") is None,
+            get("temperature") is None,
+            get("strategy") is None,
+            index is None,
+        ] += 1
         if index is not None and index > self.last:
             self.last = index
 
     def lacks(self) -> tuple[Lack, ...]:
         """What is lacking, the worst first."""
+        missing = dict.fromkeys((name for name, _, _ in _FIELDS), 0)
+        graded = unlabelled = 0
+        for (_, label, gold, *fields), count in self.kinds.items():
+            for name, absent in zip(missing, fields, strict=True):
+                missing[name] += count * bool(absent)
+            if label and not gold and not fields[0]:
+                graded += count
+            elif label:
+                unlabelled += count
         out = []
-        if self.unlabelled:
+        if unlabelled:
             off = "accuracy of every kind"
-            out.append(Lack("correct", self.unlabelled, off, "tokens remain; --answers FILE with --reader math labels"))
-        if self.graded:
+            out.append(Lack("correct", unlabelled, off, "tokens remain; --answers FILE with --reader math labels"))
+        if graded:
             off = "grading that knows equal values (0.5 and 1/2)"
-            out.append(Lack("correct", self.graded, off, "an answer is right where it is the gold one as text"))
-        if self.have["sample_index"] == self.lines and self.last == 0:
+            out.append(Lack("correct", graded, off, "an answer is right where it is the gold one as text"))
+        if not missing["sample_index"] and self.last == 0:
             off = "votes and every plan of several draws of one model"
             out.append(Lack("samples", self.lines, off, "one sample a problem: single draws and routing remain"))
-        for name, off, remain in _FIELDS:
-            if missing := self.lines - self.have[name]:
-                out.append(Lack(name, missing, off, remain))
-        return tuple(out)
+        return (*out, *(Lack(name, missing[name], off, remain) for name, off, remain in _FIELDS if missing[name]))

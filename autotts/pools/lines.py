@@ -23,11 +23,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def clean(row: Row, lost: Counter[str]) -> Row:
+def clean(row: Row, lost: Counter[str]) -> bool:
     """Check a line, and bring its values into the form of the layout, in place.
 
     Identifiers and answers that are numbers become text. A number that is not finite is no number: it becomes null,
     and is counted in `lost` under its key.
+
+    Returns
+    -------
+    bool
+        Whether anything was changed.
 
     Raises
     ------
@@ -36,13 +41,17 @@ def clean(row: Row, lost: Counter[str]) -> Row:
 
     Examples
     --------
-    >>> clean({"prompt_id": 7, "model": "S", "extracted": 12, "score": float("nan")}, Counter())
-    {'prompt_id': '7', 'model': 'S', 'extracted': '12', 'score': None}
+    >>> row = {"prompt_id": 7, "model": "S", "extracted": 12, "score": float("nan")}
+    >>> clean(row, Counter()), row
+    (True, {'prompt_id': '7', 'model': 'S', 'extracted': '12', 'score': None})
     """
+    changed = False
     for key, value in row.items():
-        if value is not None and (check := _CHECKS.get(key)) is not None:
+        # Most values are fine at a glance; the others are looked at.
+        if value is not None and type(value) is not _FINE.get(key) and (check := _CHECKS.get(key)) is not None:
             kept = check(key, value)
             if kept is not value:
+                changed = True
                 row[key] = kept
                 if kept is None:
                     lost[key] += 1
@@ -58,7 +67,7 @@ def clean(row: Row, lost: Counter[str]) -> Row:
             f"expected one of the keys extracted, correct and output, found {', '.join(row)}; without one of them "
             "nothing is known of the answer"
         )
-    return row
+    return changed
 
 
 def _wrong(key: str, expected: str, value: Any) -> ValueError:
@@ -194,3 +203,4 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "probes": _answers,
 }
 KEYS: Final = tuple(_CHECKS)
+_FINE: Final = {key: str for key, check in _CHECKS.items() if check in (_text, _written)} | {"correct": bool}

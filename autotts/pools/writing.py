@@ -15,15 +15,16 @@ from autotts.errors import InputError
 from autotts.pools.files import EXTRA
 from autotts.pools.lines import KEYS, Row
 
-Write = Callable[[Row], None]
+# Writes a clean row; where its line is known and unchanged, that is written as it is, if the form allows.
+Write = Callable[[Row, bytes | None], None]
 
-HELD: Final = 1 << 20  # characters of JSON lines that are held before they are written
+HELD: Final = 1 << 20  # bytes of JSON lines that are held before they are written
 GROUP: Final = 8192  # rows of Parquet that are written at once
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Write]:
-    """A function that writes one clean line to a file, which is there only when all went well.
+    """A function that writes one clean row to a file, which is there only when all went well.
 
     The ending says the form: .jsonl, .ndjson (perhaps .gz) or .parquet.
     """
@@ -66,24 +67,22 @@ def _gzip(path: Path) -> Iterator[Write]:
 @contextmanager
 def _lines(to: Callable[[bytes], Any]) -> Iterator[Write]:
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode
-    held: list[str] = []
+    held: list[bytes] = []
     size = 0
 
-    def write(row: Row) -> None:
+    def write(row: Row, line: bytes | None) -> None:
         nonlocal size
-        try:
-            text = encode(row)
-        except ValueError:  # NaN under a key that is not of the layout
-            text = encode(_finite(row))
-        held.append(text)
-        size += len(text)
+        if line is None or b"NaN" in line or b"Infinity" in line:
+            line = _encoded(encode, row)
+        held.append(line)
+        size += len(line)
         if size > HELD:
             flush()
 
     def flush() -> None:
         nonlocal size
         if held:
-            to(_encoded(held))
+            to(b"\n".join((*held, b"")))
         held.clear()
         size = 0
 
@@ -91,11 +90,13 @@ def _lines(to: Callable[[bytes], Any]) -> Iterator[Write]:
     flush()
 
 
-def _encoded(texts: list[str]) -> bytes:
+def _encoded(encode: Callable[[Any], str], row: Row) -> bytes:
     try:
-        return ("\n".join(texts) + "\n").encode()
+        return encode(row).encode()
     except UnicodeEncodeError:  # half a character is no UTF-8, but JSON can write it
-        return "".join(json.dumps(json.loads(text)) + "\n" for text in texts).encode()
+        return json.dumps(_finite(row)).encode()
+    except ValueError:  # NaN under a key that is not of the layout
+        return _encoded(encode, _finite(row))
 
 
 def _finite(value: Any) -> Any:
@@ -145,7 +146,7 @@ def _parquet(path: Path) -> Iterator[Write]:
         file.write_batch(pa.record_batch(columns, schema=schema))
         held.clear()
 
-    def write(row: Row) -> None:
+    def write(row: Row, line: bytes | None) -> None:
         held.append({**row, EXTRA: _others(row)})
         if len(held) >= GROUP:
             flush()

@@ -27,7 +27,7 @@ def read(source: Source) -> Placed:
         if table(sample.get("error")) and not table(sample.get("scores")):
             source.told["samples ended in an error, and are left out"] += 1
             continue
-        yield where, _row(source, where, sample, spec, config)
+        yield where, _row(source, where, sample, spec, config), None
 
 
 def _archived(source: Source) -> Iterator[tuple[str, Row, Row]]:

@@ -46,7 +46,7 @@ def read(source: Source) -> Placed:
         shared = _shared(row, task, model)
         label = _label(source, where, row, metric)
         for sample in _samples(row, kept, label):
-            yield where, {**shared, **sample}
+            yield where, {**shared, **sample}, None
 
 
 def _model(source: Source, date: str | None) -> str:

@@ -36,7 +36,8 @@ def read(source: Source) -> Placed:
         shared = _shared(source, where, row, request, response)
         key = tuple(shared.get(name) for name in ("prompt_id", "model", "temperature", "top_p", "template", "effort"))
         for choice in map(table, choices):
-            yield where, {**shared, "sample_index": drawn[key], **_sample(source, choice, response, len(choices))}
+            sample = _sample(source, choice, response, len(choices))
+            yield where, {**shared, "sample_index": drawn[key], **sample}, None
             drawn[key] += 1
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from autotts.pools.lines import Row
 
-Placed = Iterator[tuple[str, Row]]  # the place of each sample in its file, and the sample
+# The place of each sample in its file, the sample, and its line where that is one of the common layout.
+Placed = Iterator[tuple[str, Row, bytes | None]]
 
 _LEVEL = re.compile(r"\s*(?:level\s*)?[+-]?[0-9]{1,9}\s*", re.IGNORECASE)
 
