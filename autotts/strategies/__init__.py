@@ -7,10 +7,12 @@ from autotts.strategies.adaptive import Adaptive
 from autotts.strategies.beam import Beam
 from autotts.strategies.best_of_n import BestOfN
 from autotts.strategies.cascade import Cascade
+from autotts.strategies.cut import Cut
 from autotts.strategies.dvts import Dvts
 from autotts.strategies.esc import Esc
 from autotts.strategies.first_finish import FirstFinish
 from autotts.strategies.one import One
+from autotts.strategies.staged import Staged
 from autotts.strategies.vote import Vote
 from autotts.strategies.weighted_vote import WeightedVote
 
@@ -25,6 +27,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "dvts": Dvts,
     "esc": Esc,
     "cascade": Cascade,
+    "cut": Cut,
+    "staged": Staged,
 }
 
 # What a study of live draws tries where its recipe names none; a change of this list changes what every recipe makes.

@@ -1,0 +1,311 @@
+"""What arms give on recorded answers, problem by problem: exact where there is a formula, else on shared orderings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotts.core.cost import Prices
+from autotts.core.strategy import Strategy
+from autotts.core.task import Problem
+from autotts.errors import InputError
+from autotts.estimate.cascaded import cascade
+from autotts.estimate.replayed import Estimate, Pool, estimate
+from autotts.estimate.staged import Probed, staged
+from autotts.pools.recorded import Drawn, Recorded
+from autotts.strategies import POOLED
+from autotts.strategies.arms import name_of, show
+from autotts.strategies.cascade import Cascade
+from autotts.strategies.staged import Staged
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+VOTES = frozenset({"vote", "weighted_vote", "adaptive", "esc"})  # count equal answers
+TIMED = frozenset({"first_finish"})  # need to know which draw ends first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lot:
+    """The draws of one family on the problems that have equally many, as arrays; `rows` says which problems."""
+
+    rows: Ints
+    pool: Pool
+    probed: Probed | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """One family that arms can draw from."""
+
+    drawn: Drawn
+    lots: tuple[Lot, ...]
+    least: int  # draws that every problem has
+    votes: bool  # whether its answers can be counted
+
+    @property
+    def role(self) -> str:
+        return self.drawn.family.role
+
+    @property
+    def temperature(self) -> float | None:
+        return self.drawn.family.temperature
+
+    @property
+    def top_p(self) -> float | None:
+        return self.drawn.family.top_p
+
+    @property
+    def scored(self) -> bool:
+        """Whether every draw has a score."""
+        return all(lot.pool.score is not None for lot in self.lots)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the tokens of every draw are known."""
+        return all(bool((lot.pool.tokens >= 0).all()) for lot in self.lots)
+
+    @property
+    def probed(self) -> bool:
+        """Whether answers were read off the running draws."""
+        return all(lot.probed is not None for lot in self.lots)
+
+
+@dataclass
+class Gauge:
+    """A pool ready to be asked: the problems that all its families cover, and what arms give on each of them.
+
+    Parameters
+    ----------
+    unit
+        What costs are counted in.
+    seed
+        Of the orderings, which all arms share.
+    probe_tokens
+        What a probe generates.
+    """
+
+    recorded: Recorded
+    unit: str
+    seed: int = 0
+    probe_tokens: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def rows(self) -> Ints:
+        """The problems that every family has draws and labels of."""
+        covered = np.ones(len(self.recorded.problems), bool)
+        for drawn in self.recorded.drawn:
+            labelled = np.zeros(len(covered), bool)
+            np.logical_or.at(labelled, _owner(drawn), ~np.isnan(drawn.correct))
+            covered &= labelled
+        found = np.flatnonzero(covered)
+        if not len(found):
+            raise InputError(
+                "pool: expected problems that every model has labelled draws of, found none: choose models that share "
+                f"problems with --models (there are {', '.join(self.recorded.roles)})"
+            )
+        return found
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems, in the order of all arrays here."""
+        return [self.recorded.problems[i] for i in self.rows]
+
+    @cached_property
+    def right(self) -> Bools:
+        """Whether each answer of each problem is right, [P, A]: as labelled, else as it equals the gold answer."""
+        out = np.zeros((len(self.rows), max(1, *(len(self.recorded.answers[i]) for i in self.rows))), bool)
+        for p, i in enumerate(self.rows):
+            gold = self.recorded.problems[i].answer.strip()
+            for a, text in enumerate(self.recorded.answers[i]):
+                out[p, a] = text == gold
+        for drawn in self.recorded.drawn:
+            owner, known = _owner(drawn), (drawn.answer >= 0) & ~np.isnan(drawn.correct)
+            place = np.full(len(self.recorded.problems), -1)
+            place[self.rows] = np.arange(len(self.rows))
+            used = known & (place[owner] >= 0)
+            out[place[owner[used]], drawn.answer[used]] = drawn.correct[used] > 0.5
+        return out
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The families that arms can draw from, priced in the unit."""
+        return tuple(self._source(drawn) for drawn in self.recorded.drawn)
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles, in order of first sight."""
+        return list(dict.fromkeys(source.role for source in self.sources))
+
+    def source(self, role: str, temperature: float, top_p: float = 1.0) -> Source:
+        """The family that a role with these settings draws from; what was not recorded stands for any value."""
+        of = [s for s in self.sources if s.role == role]
+        if not of:
+            raise InputError(f"the pool has no draws of {role!r}; it has {', '.join(self.roles)}")
+        fit = [s for s in of if s.temperature in (temperature, None) and s.top_p in (top_p, None)]
+        if not fit:
+            known = ", ".join(f"temperature={s.temperature:g}" for s in of if s.temperature is not None)
+            raise InputError(
+                f"the pool has no draws of {role} at temperature={temperature:g}, top_p={top_p:g}; it has {known}"
+            )
+        return min(fit, key=lambda s: (s.temperature is None, s.top_p is None))
+
+    def __call__(self, strategy: Strategy, orders: int = 64) -> Estimate:
+        """What an arm gives on each problem, [P].
+
+        Raises
+        ------
+        InputError
+            When the pool cannot tell: too few draws, no scores, no probes, answers that were not recorded.
+        """
+        s: Any = strategy
+        if isinstance(strategy, Staged | Cascade):
+            return self._two(strategy, orders)
+        name = name_of(strategy)
+        if name not in POOLED:
+            raise InputError(f"{show(strategy)}: a pool of recorded answers cannot know what other steps would give")
+        source = self.source(s.model, s.temperature, s.top_p)
+        if name in VOTES and not source.votes:
+            raise InputError(f"{show(strategy)} counts answers, and those of {source.role} were not recorded")
+        if name in TIMED and not source.timed:
+            raise InputError(f"{show(strategy)} waits for the first to end, and tokens of {source.role} are not known")
+        if name != "one" and not source.drawn.family.exchangeable:
+            raise InputError(
+                f"{show(strategy)} needs independent samples; those of {source.role} are of the strategy "
+                f"{source.drawn.family.strategy!r}"
+            )
+        parts = [(lot.rows, estimate(lot.pool, strategy, seed=self.seed, orders=orders)) for lot in source.lots]
+        return self._joined(parts)
+
+    def _two(self, strategy: Staged | Cascade, orders: int) -> Estimate:
+        small = self.source(strategy.small, strategy.temperature, strategy.top_p)
+        large = self.source(strategy.large, strategy.temperature, strategy.top_p)
+        parts = []
+        for one, two, rows in _pairs(small, large):
+            if isinstance(strategy, Cascade):
+                found = cascade(one.pool, two.pool, strategy, seed=self.seed, orders=orders)
+            elif one.probed is None or two.probed is None:
+                raise InputError(f"{show(strategy)} reads answers off running draws, and this pool has no probes")
+            else:
+                found = staged(one.probed, two.probed, self.right[rows], strategy, seed=self.seed, orders=orders)
+            parts.append((rows, found))
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[tuple[Ints, Estimate]]) -> Estimate:
+        if len(parts) == 1:
+            return parts[0][1]
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        width = max(found.costs.shape[1] for _, found in parts)
+
+        def whole(name: str) -> Floats:
+            return np.concatenate([getattr(found, name) for _, found in parts])[order]
+
+        costs = np.concatenate([np.resize(found.costs.T, (width, len(found.costs))).T for _, found in parts])[order]
+        return Estimate(whole("value"), whole("cost"), whole("worst"), whole("sequential"), costs)
+
+    # ------------------------------------------------------------ arrays
+
+    def _source(self, drawn: Drawn) -> Source:
+        counts = drawn.counts[self.rows]
+        prices = self._prices(drawn)
+        votes = bool((drawn.answer >= 0).any())
+        lots = []
+        for count in sorted(set(counts.tolist())):
+            rows = np.flatnonzero(counts == count)
+            lots.append(self._lot(drawn, rows, count, prices, votes))
+        return Source(drawn, tuple(lots), int(counts.min()), votes)
+
+    def _prices(self, drawn: Drawn) -> Prices:
+        if self.unit != "calls" and (drawn.tokens < 0).any():
+            raise InputError(
+                f"pool: tokens of {drawn.family.role} were not recorded (completion_tokens is null), so its cost in "
+                f"{self.unit} is not known: count in calls (--budget 4calls, --unit calls), or leave the model out"
+            )
+        return drawn.family.card.prices(self.unit)
+
+    def _lot(self, drawn: Drawn, rows: Ints, count: int, prices: Prices, votes: bool) -> Lot:
+        at = drawn.start[self.rows[rows]][:, None] + np.arange(count)
+        tokens = drawn.tokens[at]
+        prompt = np.maximum(drawn.prompt_tokens[at], 0).max(1)
+        answer = drawn.answer[at] if votes else np.broadcast_to(np.arange(count), at.shape).copy()
+        cost = np.array([[prices.of_generated(int(w), max(0, int(t))) for t in row] for w, row in zip(prompt, tokens)])
+        first = np.array([prices.of_prompt(int(w), int(w)) for w in prompt], np.float64)
+        later = np.array([prices.of_prompt(int(w), 0) for w in prompt], np.float64)
+        score = drawn.score[at]
+        scored = bool((~np.isnan(score)).any(1).all())
+        if scored and (np.nanmin(score) < 0 or np.nanmax(score) > 1):
+            score = 1.0 / (1.0 + np.exp(-score))  # logits: weights of a vote lie in [0, 1]
+        pool = Pool(
+            answers=answer,
+            correct=np.nan_to_num(drawn.correct[at]) > 0.5,
+            prompt_cost=first,
+            cost=cost.astype(np.float64),
+            tokens=tokens,
+            text=np.broadcast_to(np.arange(count), at.shape),
+            score=score if scored else None,
+            score_cost=np.zeros(at.shape) if scored else None,
+            score_prompt_cost=np.zeros(len(rows)) if scored else None,
+            next_cost=later,
+        )
+        return Lot(rows, pool, self._probed(drawn, at, pool, prices))
+
+    def _probed(self, drawn: Drawn, at: Ints, pool: Pool, prices: Prices) -> Probed | None:
+        linear = not (prices.call or prices.cached or prices.generated_context)
+        if not drawn.probe_every or not linear or (pool.tokens < 0).any():
+            return None
+        begin, end = drawn.probe_start[at], drawn.probe_start[at + 1]
+        width = int((end - begin).max(initial=0))
+        place = begin[..., None] + np.arange(width)
+        inside = place < end[..., None]
+        if not len(drawn.probe):
+            return None
+        probe = np.where(inside, drawn.probe[np.minimum(place, len(drawn.probe) - 1)], -1)
+        return Probed(
+            answer=pool.answers,
+            tokens=pool.tokens,
+            probe=probe,
+            every=drawn.probe_every,
+            price=float(prices.generated),
+            prompt_cost=pool.prompt_cost,
+            probe_tokens=self.probe_tokens,
+        )
+
+
+def _owner(drawn: Drawn) -> Ints:
+    """The problem of each draw, [S]."""
+    return np.repeat(np.arange(len(drawn.start) - 1), drawn.counts)
+
+
+def _pairs(small: Source, large: Source) -> list[tuple[Lot, Lot, Ints]]:
+    """The lots of two families, on the problems that they share."""
+    out = []
+    for one in small.lots:
+        for two in large.lots:
+            rows = np.intersect1d(one.rows, two.rows)
+            if len(rows):
+                first = _part(one, rows)
+                out.append((first, first if small is large else _part(two, rows), rows))
+    return out
+
+
+def _part(lot: Lot, rows: Ints) -> Lot:
+    if len(rows) == len(lot.rows):
+        return lot
+    at = np.searchsorted(lot.rows, rows)
+    return Lot(rows, _taken(lot.pool, at), None if lot.probed is None else _taken(lot.probed, at))
+
+
+def _taken(of: Any, at: Ints) -> Any:
+    """The same arrays for some of the problems."""
+    from dataclasses import fields, replace
+
+    arrays = {f.name: getattr(of, f.name)[at] for f in fields(of) if isinstance(getattr(of, f.name), np.ndarray)}
+    fresh: dict[str, Any] = {"_marches": {}} if isinstance(of, Probed) else {}
+    return replace(of, **arrays, **fresh)
