@@ -136,12 +136,14 @@ def _labels(columns: Columns, texts: _Texts, answer: Any, recorded: Any) -> tupl
     """
     problem, family = np.frombuffer(columns.problem, np.int32), np.frombuffer(columns.family, np.int32)
     missing = np.isnan(recorded)
-    for number, asked in enumerate(columns.asked):
-        if asked.unequal is not None and (missing & (problem == number)).any():
-            raise InputError(
-                f"{at(asked.unequal)}: answer: expected what {at(asked.place)} says of the prompt_id {asked.id!r}, "
-                f"{asked.gold!r}, found another one, and samples without `correct`: keep the right one, or label them"
-            )
+    unequal = missing & np.array([asked.unequal is not None for asked in columns.asked])[problem]
+    if unequal.any():
+        asked = columns.asked[problem[int(np.argmax(unequal))]]
+        where = at(asked.unequal or asked.place)
+        raise InputError(
+            f"{where}: answer: expected what {at(asked.place)} says of the prompt_id {asked.id!r}, {asked.gold!r}, "
+            "found another one, and samples without `correct`: keep the right one, or label them"
+        )
     has_gold = np.array([asked.gold is not None for asked in columns.asked])
     read = np.zeros(len(columns.made), bool)
     read[family[np.frombuffer(columns.answer, np.int32) >= 0]] = True

@@ -86,11 +86,11 @@ def opened(path: Path) -> BinaryIO:
         raise InputError(f"{path}: expected a file that can be read, found an error: {error.strerror}") from None
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines(path: Path, *, chunk: int = CHUNK, longest: int = LONGEST) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers, from 1, without the space around them and without those that are blank."""
     number = 0
     try:
-        for whole in _split(path):
+        for whole in _split(path, chunk, longest):
             number += 1
             if line := whole.strip():
                 yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
@@ -107,11 +107,11 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise InputError(f"{path}: expected a file that can be read, found an error: {error}") from error
 
 
-def _split(path: Path) -> Iterator[bytes]:
+def _split(path: Path, chunk: int, longest: int) -> Iterator[bytes]:
     """Lines without their ends."""
     rest: list[bytes] = []
     held = 0
-    for block in blocks(path):
+    for block in blocks(path, chunk):
         first, *others = block.split(b"\n")
         rest.append(first)
         held += len(first)
@@ -119,13 +119,13 @@ def _split(path: Path) -> Iterator[bytes]:
             yield b"".join(rest)
             yield from others[:-1]
             rest, held = [others[-1]], len(others[-1])
-        elif held > LONGEST:
-            raise InputError(f"{path}: expected lines of at most {LONGEST >> 20} MB, found a longer one")
+        elif held > longest:
+            raise InputError(f"{path}: expected lines of at most {longest >> 20} MB, found a longer one")
     if held:
         yield b"".join(rest)
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def blocks(path: Path, chunk: int = CHUNK) -> Iterator[bytes]:
     """The content in blocks, decompressed where it is gzip.
 
     Raises
@@ -134,25 +134,25 @@ def blocks(path: Path) -> Iterator[bytes]:
         The gzip stream ends too early; what was before the end has been given.
     """
     with opened(path) as file:
-        block = file.read(CHUNK)
+        block = file.read(chunk)
         if block[:2] != b"\x1f\x8b":
             while block:
                 yield block
-                block = file.read(CHUNK)
+                block = file.read(chunk)
             return
         stream = zlib.decompressobj(31)
         while True:
-            data = stream.decompress(block, 4 * CHUNK)
+            data = stream.decompress(block, 4 * chunk)
             if data:
                 yield data
             if stream.eof:  # a gzip file may be several, one after the other, and padded with zeros
                 block = stream.unused_data.lstrip(b"\0")
                 while not block:
-                    if not (block := file.read(CHUNK)):
+                    if not (block := file.read(chunk)):
                         return
                     block = block.lstrip(b"\0")
                 stream = zlib.decompressobj(31)
-            elif not (block := stream.unconsumed_tail or file.read(CHUNK)):
+            elif not (block := stream.unconsumed_tail or file.read(chunk)):
                 if data := stream.flush():
                     yield data
                 if not stream.eof:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from autotts.errors import InputError
 from autotts.pools.arrange import Pool, arrange, covered, digest
 from autotts.pools.gather import Columns, Made, Size, gather
-from autotts.pools.notes import notes
+from autotts.pools.notes import counted, notes
 from autotts.pools.recorded import Family, Recorded
 from autotts.pools.sizes import checked_size
 
@@ -57,10 +58,9 @@ def load(
             f"sample: read the answers off the outputs with: autotts pool import {files[0]} --reader math --output "
             "POOL.jsonl"
         )
-    left = len(whole.problems) - len(pool.problems)
-    told = notes(pool, columns, arranged) + (
-        (f"{left} problems without samples of these models are left out",) * bool(left)
-    )
+    told = notes(pool, columns, arranged)
+    if left := len(whole.problems) - len(pool.problems):
+        told = (*told, f"{counted(left, 'problem')} left out: without samples of these models")
     dataset = _joined(list(columns.datasets))
     return Recorded(dataset, pool.problems, pool.answers, pool.drawn, told, digest(dataset, pool))
 
@@ -81,7 +81,7 @@ def _families(columns: Columns, params: Mapping[str, float]) -> list[Family]:
     known = dict.fromkeys(name for made, role in named for name in (made.model, role))
     for name, count in params.items():
         if name not in known:
-            raise InputError(f"parameters of {name!r}: expected one of {_listed(known)}: name a model of the pool")
+            raise InputError(f"parameters of {name!r}: expected a model of the pool, {_listed(known, name)}")
         checked_size(count, name)
     return [_family(made, role, columns.sizes[made.model], params) for made, role in named]
 
@@ -125,10 +125,12 @@ def _chosen(families: Sequence[Family], models: Collection[str]) -> list[int]:
     known = dict.fromkeys(name for family in families for name in (family.model, family.role))
     for name in models:
         if name not in known:
-            raise InputError(f"unknown model {name!r}; expected one of {_listed(known)}")
+            raise InputError(f"unknown model {name!r}; expected one of {_listed(known, name)}")
     return [n for n, family in enumerate(families) if not models or {family.model, family.role} & set(models)]
 
 
-def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+def _listed(names: Collection[str], meant: str) -> str:
+    """Names to choose from, those first that look like the one that was meant."""
+    near = difflib.get_close_matches(meant, names, 5, 0.5)
+    listed = list(dict.fromkeys((*near, *names)))
+    return ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
