@@ -55,6 +55,7 @@ class Shelf:
         self.replies: list[Reply | None] = [None] * (end - self.first)
         self.index: dict[Key, int] = {}
         self._texts = pool.answers[problem]
+        self._nameless = not (drawn.answer >= 0).any()
         self._prompt_tokens = prompt_tokens
         self._stem = f"{pool.digest}|{number}|{problem}"
 
@@ -66,7 +67,9 @@ class Shelf:
             key = blake2b(f"{self._stem}|{sample}".encode(), digest_size=16).digest()
             tokens = max(0, self.tokens[sample])
             signals = CUT if self.drawn.cut[at] else NO_SIGNALS
-            node = Node(key, 1, True, self._text(self.drawn.answer[at]), key, tokens, False, signals)
+            # Where no answers were recorded (programs, say), each draw's is its own: it can be chosen, not counted.
+            answer = f"draw {sample}" if self._nameless else self._text(self.drawn.answer[at])
+            node = Node(key, 1, True, answer, key, tokens, False, signals)
             self.replies[sample] = found = Reply(node, Usage(self._prompt_tokens, 0, tokens, 0, 1))
             self.index[key] = sample
         return found
