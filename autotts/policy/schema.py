@@ -83,6 +83,45 @@ class Setting(Entry):
     expected: Expected
 
 
+class Control(Entry):
+    """How the running mean budget is held while serving (`autotts.policy.controller`); amounts in mean budgets.
+
+    Parameters
+    ----------
+    allowance
+        How far total spend may ever exceed what the requests so far were granted.
+    saving
+        What is kept back after n requests, as a multiple of sqrt(n).
+    running
+        What is kept back besides, for each request that usually runs at once.
+    gain, early, warmup
+        How strongly effort follows the account, on the log scale, and how much more at the start, and over how many
+        requests that fades.
+    prior, caution
+        What the first requests are taken to cost in relation to what the policy expects, and for how many requests
+        that counts.
+    memory
+        Requests after which costs seen are forgotten.
+    margin
+        An arm is begun only if its cap is so many times its expected cost.
+    floor
+        What a request may cost that even the cheapest arm would not fit.
+    """
+
+    kind: Literal["credit"] = "credit"
+    allowance: float = Field(default=6.0, gt=0, le=1e6)
+    saving: float = Field(default=0.25, ge=0, le=1e6)
+    running: float = Field(default=5.0, ge=0, le=1e6)
+    gain: float = Field(default=0.3, gt=0, le=10)
+    early: float = Field(default=1.2, ge=0, le=10)
+    warmup: float = Field(default=30.0, gt=0, le=1e9)
+    prior: float = Field(default=5.0, gt=0, le=1e9)
+    caution: float = Field(default=1.1, gt=0, le=100)
+    memory: float = Field(default=200.0, gt=1, le=1e9)
+    margin: float = Field(default=1.5, ge=1, le=100)
+    floor: float = Field(default=0.5, gt=0, le=1)
+
+
 class Made(Entry):
     """Where the policy comes from."""
 
@@ -106,6 +145,7 @@ class Policy(Entry):
     frontier: list[Setting]
     default: int = 0
     cap: float | None = Field(default=None, gt=0)
+    controller: Control | None = None
     evidence: dict[str, Any] = {}
     made: Made = Made()
 
@@ -144,8 +184,8 @@ class Policy(Entry):
     def dumps(self) -> str:
         """The text of the policy file."""
         try:
-            # Not in JSON mode, which would write null for NaN.
-            return dumps(self.model_dump()) + "\n"
+            # Not in JSON mode, which would write null for NaN. A policy without a controller stays without the key.
+            return dumps(self.model_dump(exclude={"controller"} if self.controller is None else None)) + "\n"
         except ValueError as error:
             raise InputError(f"policy: expected finite numbers only: {error}") from None
 

@@ -1,0 +1,254 @@
+"""The live controller: it holds the running mean budget of a policy, also on prompts dearer than it was made from.
+
+Two loops share one account, to which every request adds one budget and from which every cost is taken.
+
+*Effort* (soft). The frontier is entered at a nominal budget, the effort. It is what a request may cost now, divided by
+how much dearer prompts have turned out than the policy expects; what a request may cost now is the budget, times how
+full the account is to a power. So the mean settles at the budget on harder and on easier prompts alike, between the
+cheapest and the dearest setting. The account is meant to fill slowly, with the square root of the requests, as the
+noise of a sum grows: early requests cost a few per cent less, and in the long run the mean is just below the budget.
+
+*Cap* (hard). The account may be overdrawn by `allowance` budgets and never by more: a request gets a hard limit that
+is set aside until its cost is told. If no cost exceeds its cap, then at every moment, with any number running,
+
+    spent + set aside <= budget * requests + allowance * budget.
+
+With the default allowance of 6 that is at most 2 % over after 300 requests, whatever the prompts cost. An arm that
+would probably not fit under the cap is not begun: a cheaper setting is taken. Where even the cheapest does not fit,
+answers come from last offers: such a request gets half a budget, so that others can run to their end.
+
+Nothing here asks a clock or a random source: the same requests, told in the same order, are routed in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from autotts.errors import InputError
+from autotts.policy import routing
+from autotts.policy.routing import Routed
+from autotts.policy.schema import Control, Policy
+
+DEFAULT: Final = Control()
+
+EMPTIEST: Final = 0.01  # of a full account: below it effort is at its lowest anyway
+DEAREST: Final = 1.5  # budgets that a request may cost, however full the account is
+FULL: Final = 4.0  # what is saved beyond so many full accounts is given up
+CALM: Final = 0.98  # a request: how fast the most that ran at once is forgotten
+PUT_BY: Final = 0.03  # budgets a request that may be saved for requests that run at once
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How one request is to be answered, until `Controller.tell`.
+
+    `cap` is the most that it may cost, in parts, and `reserved` what is set aside for it; `effort` is the mean budget
+    at which the frontier was entered, `forecast` what the request is expected to cost; `scarce`: the account could
+    not grant as much.
+    """
+
+    number: int
+    routed: Routed
+    cap: int
+    reserved: int
+    effort: float
+    forecast: float
+    scarce: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a controller stands, for people; amounts in parts of the policy's unit.
+
+    `mean` is spent a told request; `effort` the mean budget at which the frontier is entered now; `ratio` how much
+    dearer prompts are than the policy expects; `room` what the account holds, allowance included, after what is set
+    aside; `shortfall` by how much the cheapest setting exceeds the budget on these prompts: above 0, caps bind.
+    """
+
+    requests: int
+    running: int
+    spent: float
+    mean: float
+    effort: float
+    ratio: float
+    room: float
+    shortfall: float
+
+
+class Controller:
+    """Holds the mean budget of a policy over the requests that it is asked about.
+
+    Parameters
+    ----------
+    policy
+        Its `controller` entry sets the parameters; without one, `DEFAULT` does.
+    budget
+        Mean parts a prompt; None is the expected cost of the default setting.
+
+    Attributes
+    ----------
+    budget
+        Mean parts a prompt.
+    bound
+        The most that total spend can ever exceed budget * requests, in parts, if no cost exceeds its cap.
+
+    Raises
+    ------
+    BudgetError
+        Where the budget is below the cheapest setting, as the policy expects it.
+    """
+
+    def __init__(self, policy: Policy, budget: float | None = None) -> None:
+        self.budget = policy.frontier[policy.default].expected.cost if budget is None else float(budget)
+        if not (math.isfinite(self.budget) and self.budget > 0):
+            raise InputError(f"controller: expected a mean budget above 0, found {self.budget:g}")
+        routing.shares(policy, policy.difficulty.bins[0], self.budget)
+        self._policy = policy
+        self._set = policy.controller or DEFAULT
+        self.bound = self._set.allowance * self.budget
+        self._costs = [setting.expected.cost for setting in policy.frontier]
+        self._open: dict[int, Asked] = {}
+        self._asked = 0
+        self._spent = 0.0
+        self._account = 0.0  # budgets paid in, less costs, less what was given up; allowance not included
+        self._reserved = 0.0
+        self._forecasts = 0.0  # of what is running
+        self._peak = 1.0  # the most that ran at once, lately
+        prior = self._set.prior * self.budget
+        self._arms = Ratio(prior * self._set.caution, prior, self._set.memory)  # cost against that of the arm drawn
+        self._bins = Ratio(prior, prior, self._set.memory)  # that of the bin's arms against that of the setting
+
+    def ask(self, prompt: str, token: str = "") -> Asked:
+        """Route a request and set aside what it may cost; every ask is to be told, also one that failed."""
+        effort = self._effort()
+        self._asked += 1
+        self._account += self.budget
+        self._peak = max(len(self._open) + 1.0, 1.0 + CALM * (self._peak - 1.0))
+        routed = self._policy.route(prompt, effort, token)
+        forecast = self._forecast(routed.id, routed.bin, effort)
+        if not self._fits(forecast):
+            effort = self._lower(routed.bin, effort)
+            routed = self._policy.route(prompt, effort, token)
+            forecast = self._forecast(routed.id, routed.bin, effort)
+        cap = self._cap(forecast)
+        scarce = cap < forecast
+        if scarce:
+            cap = min(cap, self._set.floor * self.budget)
+        if self._policy.cap is not None:
+            cap = min(cap, self._policy.cap)
+        parts = max(0, math.floor(cap))
+        asked = Asked(self._asked, routed, parts, parts, effort, forecast, scarce)
+        self._open[asked.number] = asked
+        self._reserved += parts
+        self._forecasts += min(parts, forecast)
+        return asked
+
+    def tell(self, asked: Asked, cost: float) -> None:
+        """What a request cost, in parts; one that was given up is told with what it cost until then.
+
+        Raises
+        ------
+        InputError
+            For a cost that is no finite number >= 0, or a request that was told before.
+        """
+        if not (math.isfinite(cost) and cost >= 0):
+            raise InputError(f"controller: expected a finite cost >= 0 of request {asked.number}, found {cost}")
+        if self._open.get(asked.number) is not asked:
+            raise InputError(
+                f"controller: expected the cost of a running request, each once, found that of {asked.number}"
+            )
+        del self._open[asked.number]
+        self._reserved -= asked.reserved
+        self._forecasts -= min(asked.cap, asked.forecast)
+        self._spent += cost
+        most = (FULL * self._goal() - self._set.allowance) * self.budget + self._forecasts
+        self._account = min(self._account - cost, most)
+        # What had to be cut, or failed at once, does not show what prompts cost.
+        if cost > 0 and not asked.scarce:
+            bin = asked.routed.bin
+            self._arms.add(cost, self._expected(asked.routed.id, bin, asked.effort))
+            self._bins.add(
+                math.fsum(share * self._expected(arm, bin, asked.effort) for arm, share in asked.routed.shares),
+                asked.effort,
+            )
+
+    @property
+    def state(self) -> State:
+        """Where it stands now."""
+        told, ratio = self._asked - len(self._open), self._arms.value * self._bins.value
+        return State(
+            requests=self._asked,
+            running=len(self._open),
+            spent=self._spent,
+            mean=self._spent / told if told else 0.0,
+            effort=self._effort(),
+            ratio=ratio,
+            room=self._account + self.bound - self._reserved,
+            shortfall=max(0.0, self._costs[0] * ratio - self.budget),
+        )
+
+    # ---------------------------------------------------------------- inside
+
+    def _goal(self) -> float:
+        """Budgets that the account should hold, allowance included."""
+        aside = min(PUT_BY * self._asked, self._set.running * (self._peak - 1.0))
+        return self._set.allowance + self._set.saving * math.sqrt(self._asked) + aside
+
+    def _effort(self) -> float:
+        """The mean budget at which the frontier is entered now."""
+        held = (self._account + self.bound - self._forecasts) / self.budget
+        gain = self._set.gain + self._set.early * self._set.warmup / (self._set.warmup + self._asked)
+        full: float = max(EMPTIEST, held / self._goal()) ** gain
+        wanted = self.budget * min(DEAREST, full)
+        return min(max(wanted / (self._arms.value * self._bins.value), self._costs[0]), self._costs[-1])
+
+    def _cap(self, forecast: float) -> float:
+        """A budget and a part of what the account holds beyond it: half, or more where the arm is dear.
+
+        Where more requests are usually running than now, what they will need is left to them.
+        """
+        room = self._account + self.bound - self._reserved
+        weight = max(1.0, forecast / self.budget)
+        others = max(1.0, self._peak - len(self._open))
+        return min(room, self.budget + max(0.0, room - self.budget) * weight / (weight + others))
+
+    def _fits(self, forecast: float) -> bool:
+        return forecast * self._set.margin <= self._cap(forecast)
+
+    def _lower(self, bin: str, effort: float) -> float:
+        """The dearest setting below an effort of which every arm of the bin fits under the cap, or the cheapest."""
+        for cost in reversed(self._costs):
+            if cost < effort:
+                arms = self._policy.shares(bin, cost)
+                if self._fits(max(self._forecast(arm, bin, cost) for arm, _ in arms)):
+                    return cost
+        return self._costs[0]
+
+    def _expected(self, arm: str, bin: str, effort: float) -> float:
+        """What an arm costs in a bin, as the policy expects it; where it does not tell, what the setting costs."""
+        expected = self._policy.arms[arm].expected.get(bin)
+        return effort if expected is None else expected.cost
+
+    def _forecast(self, arm: str, bin: str, effort: float) -> float:
+        return self._expected(arm, bin, effort) * self._arms.value
+
+
+class Ratio:
+    """A running ratio of two sums that forgets slowly, held near its prior while little is known."""
+
+    def __init__(self, above: float, below: float, memory: float) -> None:
+        self._prior = (above, below)
+        self._keep = 1.0 - 1.0 / memory
+        self._above = self._below = 0.0
+
+    def add(self, above: float, below: float) -> None:
+        """One more of each."""
+        self._above = self._keep * self._above + above
+        self._below = self._keep * self._below + below
+
+    @property
+    def value(self) -> float:
+        """The ratio of the sums."""
+        return (self._prior[0] + self._above) / (self._prior[1] + self._below)
