@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotts.api import evaluate, load_policy, optimize, parse_arm, run, run_file
+    from autotts.api import evaluate, evaluate_pool, load_policy, optimize, parse_arm, run, run_file
     from autotts.core.progress import Snapshot
     from autotts.errors import AutottsError, BackendError, BudgetError, InputError, StoreError
     from autotts.policy.schema import Policy
@@ -36,6 +36,7 @@ __all__ = [
     "Snapshot",
     "StoreError",
     "evaluate",
+    "evaluate_pool",
     "load_policy",
     "optimize",
     "parse_arm",
@@ -56,6 +57,7 @@ _HOMES = {
     "Snapshot": "autotts.core.progress",
     "StoreError": "autotts.errors",
     "evaluate": "autotts.api",
+    "evaluate_pool": "autotts.api",
     "load_policy": "autotts.api",
     "optimize": "autotts.api",
     "parse_arm": "autotts.api",

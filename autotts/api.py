@@ -192,6 +192,50 @@ def evaluate(
     )
 
 
+def evaluate_pool(
+    subject: Policy | str,
+    pools: Sequence[str | Path],
+    *,
+    models: Sequence[str] = (),
+    params: Sequence[str] = (),
+    unit: str | None = None,
+    budget: str | None = None,
+    cap: str | None = None,
+    controller: str | None = None,
+    probe_tokens: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure a policy, or arms, on recorded answers; nothing is drawn.
+
+    Parameters
+    ----------
+    subject
+        What `load_policy` gives, or the text of an arm; one without a model stands for an arm of each model, and a
+        temperature that is not written is that of the pool.
+    pools
+        Files of recorded answers; several are one pool.
+    models, params
+        Models to use (all by default), and parameters that the files do not say, such as `Qwen3-4B=4.02e9`.
+    unit
+        What an arm's costs are counted in: flops if that is known, else tokens, else calls.
+    budget, cap
+        Mean budget a prompt (of a policy) and the most that one prompt may cost.
+    controller
+        "on" (a policy holds its mean budget over the stream of prompts, the default) or "off".
+    probe_tokens
+        What a probe generates, which pools do not record.
+
+    Returns
+    -------
+    dict
+        `accuracy`, `cost`, `tokens`, `sequential_tokens` and `notes`; of several arms, a list of these as `arms`.
+    """
+    options = command.OnPool(
+        tuple(Path(path) for path in pools), tuple(models), tuple(params), unit, probe_tokens, controller
+    )
+    return command.evaluated_on_pool(subject, options, limits=Limits(budget, cap), seed=seed)
+
+
 def _apart(work: Callable[[], T]) -> T:
     """Run where no event loop is running: in a thread of its own, if the caller (a notebook) is inside one."""
     try:

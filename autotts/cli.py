@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from autotts import __version__
+from autotts.cli_evaluate import evaluate
+from autotts.cli_options import BudgetOption, CapOption, JsonOption, ModelsOption, split
 from autotts.cli_pool import pool_app
 from autotts.errors import AutottsError, InputError
 
@@ -35,16 +37,6 @@ models_app = typer.Typer(help="List the models that can be asked.", no_args_is_h
 TaskOption = Annotated[
     str, typer.Option("--task", help="Name of a task (see `autotts tasks`), or a .jsonl, .csv or .parquet file.")
 ]
-ModelsOption = Annotated[
-    str, typer.Option("--models", help="Models to use, such as S,M (see `autotts models list`).  [default: all]")
-]
-BudgetOption = Annotated[
-    str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e9flops or 200tokens.")
-]
-CapOption = Annotated[
-    str | None, typer.Option("--cap", help="The most that one prompt may cost, such as 5e9flops; never exceeded.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object; all else goes to stderr.")]
 
 
 def _version(wanted: bool) -> None:
@@ -99,7 +91,7 @@ def optimize(
 
     given = {
         "task": task or None,
-        "models": _split(models),
+        "models": split(models),
         "budget": budget,
         "target": target,
         "cap": cap,
@@ -107,7 +99,7 @@ def optimize(
         "trials": trials,
         "timeout": timeout,
         "proposer": proposer,
-        "strategies": _split(strategies),
+        "strategies": split(strategies),
         "seed": seed,
     }
     job = command.job({k: v for k, v in given.items() if v is not None}, study, out, storage, _said(context.obj))
@@ -210,41 +202,7 @@ def run(
         _say(answers_table(done))
 
 
-@app.command()
-def evaluate(
-    policy: Annotated[Path | None, typer.Argument(help="A policy file.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="One arm in place of a policy, such as 'vote(n=8, model=S)'.")
-    ] = None,
-    task: TaskOption = "math",
-    models: ModelsOption = "",
-    prompts: Annotated[int, typer.Option(help="Prompts a level, or in all where there are no levels.", min=1)] = 50,
-    budget: BudgetOption = None,
-    cap: CapOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of prompts.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure a policy, or one strategy, on a task's test prompts.
-
-    The draws are fresh, and the prompts are none that a study searched or confirmed on.
-    """
-    from autotts.policy.schema import Policy
-    from autotts.report.terminal import busy
-    from autotts.search import command
-
-    if (policy is None) == (strategy is None):
-        raise InputError("evaluate: expected a policy file or --strategy, one of the two")
-    allowed = _split(models) or ()
-    subject = command.subject_of(strategy or "", allowed) if policy is None else Policy.load(policy)
-    limits = command.Limits(budget, cap)
-    with busy("measuring"):
-        found = command.evaluated(subject, task=task, models=allowed, prompts=prompts, limits=limits, seed=seed)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        from autotts.report.lists import evaluation_table
-
-        _say(evaluation_table(found))
+app.command()(evaluate)
 
 
 @app.command("tasks")
@@ -323,10 +281,6 @@ _RESUMED = {
     "optimize": "everything drawn is kept",
     "run": "everything answered is kept",
 }
-
-
-def _split(text: str) -> tuple[str, ...] | None:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) or None
 
 
 def _said(argv: Sequence[str]) -> str:

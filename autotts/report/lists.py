@@ -168,7 +168,7 @@ def task_examples(task: Task, problems: Sequence[Problem]) -> RenderableType:
 
 def estimate_table(estimate: Estimate) -> RenderableType:
     """What a study is expected to take, before anything is spent."""
-    return _facts(
+    return facts(
         [
             ("prompts", f"{count(estimate.search)} to search on, {count(estimate.confirm)} held out to confirm on"),
             ("draws", f"about {_about(estimate.draws)}"),
@@ -200,13 +200,13 @@ def answer_table(answer: Answer) -> RenderableType:
         rows.insert(1, ("level", f"{plain(answer.level)} (predicted)"))
     if answer.ended is not None:
         rows.append(("ended", plain(answer.ended)))
-    return _facts(rows)
+    return facts(rows)
 
 
 def answers_table(done: Mapping[str, Any]) -> RenderableType:
     """A file of prompts that was answered."""
     total, answered, unit = done["prompts"], done["answered"], str(done["unit"])
-    return _facts(
+    return facts(
         [
             ("prompts", f"{count(total)}, {count(answered)} with an answer"),
             ("cost", f"{show(done['cost'], unit)}, {show(done['cost'] / total, unit)} a prompt"),
@@ -239,7 +239,7 @@ class _Evaluation:
         ]
         if found["unanswered"]:
             rows.append(("no answer", f"{count(found['unanswered'])} prompts"))
-        yield _facts(rows)
+        yield facts(rows)
         if len(found["levels"]) < 2:
             return
         yield Text()
@@ -275,7 +275,8 @@ def _interval(found: Mapping[str, Any]) -> Interval:
     return Interval(value=found["value"], low=found["low"], high=found["high"])
 
 
-def _facts(rows: Sequence[tuple[str, str]]) -> Table:
+def facts(rows: Sequence[tuple[str, str]]) -> Table:
+    """Names and what stands for them, in two columns."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -20,11 +20,11 @@ def say(shown: RenderableType, stream: TextIO | None = None) -> None:
 
 
 @contextmanager
-def busy(what: str) -> Iterator[None]:
-    """Say on stderr what is being done, where that is a terminal."""
+def busy(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Say on stderr what is being done, where that is a terminal; yields what is told how much of it is done."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield lambda done, total: None
         return
-    with console.status(what):
-        yield
+    with console.status(what) as status:
+        yield lambda done, total: status.update(f"{what}: {done:,} of {total:,}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotts.core.cost import parse_amount
+from autotts.core.cost import PARTS, parse_amount
 from autotts.core.progress import Watcher
 from autotts.core.strategy import Role, Strategy, knobs
 from autotts.core.task import Task
@@ -18,10 +18,15 @@ from autotts.engine.memo import Memory
 from autotts.errors import InputError
 from autotts.policy.running import amounts, opened
 from autotts.policy.schema import Policy
+from autotts.pools.load import load
+from autotts.pools.sizes import parse_sizes
 from autotts.search.evaluate import evaluate, table_of
+from autotts.search.evaluate_pool import Asked, evaluate_arms
 from autotts.search.optimize import Found, optimize, storage
+from autotts.search.played import Tell
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.space import models_of
+from autotts.search.streams import evaluate_policy
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse
 from autotts.tasks import find
@@ -67,6 +72,21 @@ class Limits:
 
     budget: str | None = None
     cap: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnPool:
+    """How recorded answers are to be used, as it was given; `models` and `params` as `pools.load` takes them.
+
+    `controller` is "on", "off" or None, which is on for a policy.
+    """
+
+    paths: tuple[Path, ...]
+    models: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    unit: str | None = None
+    probe_tokens: int = 0
+    controller: str | None = None
 
 
 def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str | None, command: str) -> Job:
@@ -149,6 +169,48 @@ def evaluated(
             subject, of, table, world, Memory(), scorers=scorers, unit=unit, budget=mean, cap=limit, seed=seed
         )
         return asyncio.run(work)
+
+
+def evaluated_on_pool(
+    subject: Policy | str, options: OnPool, *, limits: Limits, seed: int, tell: Tell | None = None
+) -> dict[str, Any]:
+    """The figures of a policy, or of the arms that a text stands for, on recorded answers.
+
+    Parameters
+    ----------
+    tell
+        Called as it goes on, with how much is done and of how much.
+    """
+    if options.controller not in (None, "on", "off"):
+        raise InputError(f"--controller: expected on or off, found {options.controller!r}")
+    if options.unit is not None and options.unit not in PARTS:
+        raise InputError(f"--unit: expected one of {', '.join(PARTS)}, found {options.unit!r}")
+    if options.probe_tokens < 0:
+        raise InputError(f"--probe-tokens: expected a whole number from 0 up, found {options.probe_tokens}")
+    if isinstance(subject, Policy):
+        if options.unit not in (None, subject.unit):
+            raise InputError(f"--unit: this policy is counted in {subject.unit}, found {options.unit!r}")
+        mean, cap = amounts(subject.unit, limits.budget, limits.cap)
+    else:
+        for option, value in (("--budget", limits.budget), ("--controller", options.controller)):
+            if value is not None:
+                raise InputError(f"evaluate: {option} is for a policy; a strategy costs what it costs (see --cap)")
+        parse(subject)  # before a large file is read
+        unit = options.unit or (None if limits.cap is None else parse_amount(limits.cap, "--cap").unit)
+        cap = None if unit is None else amounts(unit, None, limits.cap)[1]
+    pool = load(options.paths, models=options.models, params=parse_sizes(options.params))
+    if isinstance(subject, str):
+        return evaluate_arms(pool, subject, Asked(unit, options.probe_tokens, cap, seed), tell)
+    return evaluate_policy(
+        pool,
+        subject,
+        budget=mean,
+        controlled=options.controller != "off",
+        cap=cap,
+        probe_tokens=options.probe_tokens,
+        seed=seed,
+        tell=tell,
+    )
 
 
 def open_dashboard(folder: Path, host: str, port: int) -> None:

@@ -111,13 +111,13 @@ def _estimable(strategy: Strategy, pricing: Pricing) -> bool:
 def _estimated(pool: Recorded, strategy: Strategy, pricing: Pricing, seed: int, notes: tuple[str, ...]) -> Played:
     room = CELLS // (len(pool.problems) * sum(needs(strategy).values()))
     orders = int(np.clip(room, ORDERS, MOST_ORDERS)) if name_of(strategy) in POOLED else ORDERS
-    found = Gauge(pool, pricing.unit, seed, pricing.probe_tokens)(strategy, orders)
+    found = Gauge(pool, pricing.unit, pricing.probe_tokens)(strategy, orders, seed)
     known = timed(pool)
     unread = all(bool((d.prompt_tokens < 0).all()) for d in pool.drawn)
     tokens = found.cost if known and unread and pricing.unit == "tokens" else None
     if known and tokens is None:
         bare = replace(pool, drawn=tuple(replace(d, prompt_tokens=np.full_like(d.tokens, -1)) for d in pool.drawn))
-        tokens = Gauge(bare, "tokens", seed, pricing.probe_tokens)(strategy, orders).cost
+        tokens = Gauge(bare, "tokens", pricing.probe_tokens)(strategy, orders, seed).cost
     sequential = found.sequential if known else None
     return Played(pool, found.value, found.cost, tokens, sequential, found.costs, 0.0, "estimate", notes)
 

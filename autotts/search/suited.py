@@ -134,7 +134,7 @@ def check(pool: Recorded, strategy: Strategy, pricing: Pricing) -> None:
     name = name_of(strategy)
     if not timed(pool) and (name not in TIMELESS or pricing.unit != "calls"):
         lacking = ", ".join(dict.fromkeys(d.family.role for d in pool.drawn if (d.tokens < 0).any()))
-        price = f"its {pricing.unit} are not known: use --unit calls"
+        price = f"its {pricing.unit} are not known: only calls can be counted (--unit calls)"
         so = price if name in TIMELESS else "which of its draws ends first is not known"
         raise InputError(f"{show(strategy)}: tokens of {lacking} were not all recorded (completion_tokens), so {so}")
     if pricing.unit in ("flops", "eflops"):

@@ -41,7 +41,7 @@ def test_replay_and_estimate_agree_ordering_by_ordering(text: str, unit: str) ->
     arm = parse(text)
     once = play(pool, arm, Pricing(unit, probe_tokens=2), orders=64, seed=4)
     part = suited(pool, [arm])[0]
-    same = Gauge(part, unit, 4, 2)(arm, 64)
+    same = Gauge(part, unit, 2)(arm, 64, 4)
     assert same.costs == pytest.approx(once.costs)
     whole = play(pool, arm, Pricing(unit, probe_tokens=2), seed=4)
     assert (once.by, whole.by) == ("replay", "estimate")
@@ -140,7 +140,7 @@ VOTE, STAGED = "vote(n=3, model=S, temperature=0.7)", "staged(small=S, large=S, 
 @pytest.mark.parametrize(
     ("pool", "text", "unit", "words"),
     [
-        (broken(tokens=LOST), VOTE, "flops", "its flops are not known: use --unit calls"),
+        (broken(tokens=LOST), VOTE, "flops", "its flops are not known: only calls can be counted (--unit calls)"),
         (broken(tokens=LOST), STAGED, "calls", "which of its draws ends first is not known"),
         (broken(tokens=LOST), "first_finish(n=2, model=S, temperature=0.7)", "calls", "which of its draws ends first"),
         (broken(family={"parameters": None}), VOTE, "flops", "--params S=4.02e9, or use --unit tokens"),

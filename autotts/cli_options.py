@@ -1,0 +1,38 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelsOption = Annotated[
+    str, typer.Option("--models", help="Models to use, such as S,M (see `autotts models list`).  [default: all]")
+]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e9flops or 200tokens.")
+]
+CapOption = Annotated[
+    str | None, typer.Option("--cap", help="The most that one prompt may cost, such as 5e9flops; never exceeded.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object; all else goes to stderr.")]
+PoolOption = Annotated[
+    list[Path] | None, typer.Option("--pool", help="A file of recorded answers in place of a task; may be repeated.")
+]
+ParamsOption = Annotated[
+    list[str] | None,
+    typer.Option("--params", help="Parameters of a model of the pool, such as Qwen3-4B=4.02e9; may be repeated."),
+]
+UnitOption = Annotated[
+    str | None,
+    typer.Option("--unit", help="What costs on a pool are counted in.  [default: flops, else tokens, else calls]"),
+]
+ProbeOption = Annotated[
+    int | None, typer.Option("--probe-tokens", min=0, help="Tokens that a probe of a pool generates.  [default: 0]")
+]
+
+
+def split(text: str) -> tuple[str, ...] | None:
+    """Names with commas between them; None where there is none."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or None
