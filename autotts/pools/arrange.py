@@ -183,10 +183,10 @@ def covered(pool: Pool) -> Pool:
     )
 
 
-def digest(dataset: str, pool: Pool) -> str:
-    """A hash of all that a pool holds, whatever the files looked like."""
+def digest(pool: Pool) -> str:
+    """A hash of all that a pool holds, whatever the files looked like and were called."""
     out = hashlib.blake2b(digest_size=16)
-    out.update(repr((dataset, pool.problems, pool.answers)).encode())
+    out.update(repr((pool.problems, pool.answers)).encode())
     for drawn in pool.drawn:
         out.update(repr((drawn.family, drawn.probe_every)).encode())
         for column in fields(drawn):

@@ -148,7 +148,7 @@ class _Import:
         if self._golds is not None and row.get("answer") is None:
             gold = self._golds.get((row.get("prompt") or "").strip()) or self._golds.get(row["prompt_id"])
             if gold is None:
-                self._told["samples have a prompt that is not in the file of --answers: they have no gold answer"] += 1
+                self._told["samples without a gold answer: their prompt is not in the file of --answers"] += 1
             else:
                 row["answer"] = gold[0]
                 if row.get("level") is None:
@@ -157,10 +157,10 @@ class _Import:
             return
         if row.get("extracted") is None:
             row["extracted"] = self._read(row["output"])
-            self._told[f"answers were read off outputs by the reader {self._wanted.reader!r}"] += 1
+            self._told[f"answers read off outputs by the reader {self._wanted.reader!r}"] += 1
         if row.get("correct") is None and row.get("answer") is not None:
             row["correct"] = row["extracted"] is not None and self._grade(row["extracted"], row["answer"])
-            self._told[f"samples were graded by the grader {self._wanted.reader!r}"] += 1
+            self._told[f"samples graded by the grader {self._wanted.reader!r}"] += 1
 
     def check(self) -> None:
         """Raise what only shows at the end."""
@@ -173,8 +173,8 @@ class _Import:
 
     def notes(self) -> tuple[str, ...]:
         """What was set aside, added or lost."""
-        lost = [f"{count:,} values of {key} are no finite numbers: null now" for key, count in self._lost.items()]
-        return (*(f"{count:,} {what}" for what, count in self._told.items()), *lost)
+        lost = [f"values of {key} that are not finite, null now: {count:,}" for key, count in self._lost.items()]
+        return (*(f"{what}: {count:,}" for what, count in self._told.items()), *lost)
 
 
 def _reader(name: str | None) -> tuple[Callable[[str], str | None] | None, Callable[[str, str], bool] | None]:

@@ -158,7 +158,7 @@ def _level(key: str, value: Any) -> int | None:
 def _numbers(key: str, value: Any) -> list[float | None]:
     if type(value) is not list:
         raise _wrong(key, "a list of numbers", value)
-    if all(type(x) is float and math.isfinite(x) for x in value):
+    if all(x is None or (type(x) in (float, int) and math.isfinite(x)) for x in value):
         return value
     return [None if x is None else _number(key, x) for x in value]
 

@@ -61,8 +61,7 @@ def load(
     told = notes(pool, columns, arranged)
     if left := len(whole.problems) - len(pool.problems):
         told = (*told, f"{counted(left, 'problem')} left out: without samples of these models")
-    dataset = _joined(list(columns.datasets))
-    return Recorded(dataset, pool.problems, pool.answers, pool.drawn, told, digest(dataset, pool))
+    return Recorded(_joined(list(columns.datasets)), pool.problems, pool.answers, pool.drawn, told, digest(pool))
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,8 @@ def writing(path: Path) -> Iterator[Write]:
     except OSError as error:
         raise InputError(f"{path}: this file cannot be written: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _form(path: Path) -> Callable[[Path], AbstractContextManager[Write]]:

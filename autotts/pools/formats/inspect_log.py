@@ -25,7 +25,7 @@ def read(source: Source) -> Placed:
     for where, header, sample in _archived(source) if archived else _plain(source):
         spec, config = table(header.get("eval")), _config(header)
         if table(sample.get("error")) and not table(sample.get("scores")):
-            source.told["samples ended in an error, and are left out"] += 1
+            source.told["samples left out: they ended in an error"] += 1
             continue
         yield where, _row(source, where, sample, spec, config), None
 
@@ -141,7 +141,7 @@ def _verdict(source: Source, where: str, scores: Row, completion: str | None) ->
         )
     if len(scores) > 1 and source.metric is None:
         first = next(iter(scores))
-        source.told[f"samples have several scores ({', '.join(scores)}): {first!r} is read (--metric NAME)"] += 1
+        source.told[f"samples with several scores, {', '.join(scores)} ({first!r} is read; --metric NAME)"] += 1
     score = table(scores.get(source.metric or next(iter(scores), "")))
     value, answer = score.get("value"), score.get("answer")
     extracted = answer if isinstance(answer, str) and answer.strip() != (completion or "").strip() else None
@@ -150,5 +150,5 @@ def _verdict(source: Source, where: str, scores: Row, completion: str | None) ->
     if isinstance(value, int | float) and value in (0, 1):
         return extracted, bool(value)
     if value is not None:
-        source.told["samples have a score that is neither right nor wrong: they are not labelled"] += 1
+        source.told["samples without a label: their score is neither right nor wrong"] += 1
     return extracted, None

@@ -36,7 +36,7 @@ def read(source: Source) -> Placed:
         wanted = wanted or kept
         if kept != wanted:
             source.told[
-                f"lines hold the same samples, filtered by {kept!r}: {wanted!r} is read (--metric METRIC,FILTER)"
+                f"lines set aside: the same samples, filtered by {kept!r} ({wanted!r} is read; --metric METRIC,FILTER)"
             ] += 1
             continue
         if "doc_id" not in row or not isinstance(row.get("resps"), list):
@@ -128,7 +128,7 @@ def _label(source: Source, where: str, row: Row, metric: str) -> Any:
     if isinstance(value, list):
         return value
     if value is not None:
-        source.told[f"lines have {name} neither 0 nor 1: they are not labelled"] += 1
+        source.told[f"lines without a label: {name} is neither 0 nor 1"] += 1
     return None
 
 

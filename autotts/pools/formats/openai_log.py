@@ -28,7 +28,7 @@ def read(source: Source) -> Placed:
         choices = sequence(response.get("choices"))
         if not choices:
             if row.get("error") or response.get("error") or row.get("response") is None:
-                source.told["requests failed, and gave no sample"] += 1
+                source.told["failed requests, without a sample"] += 1
                 continue
             raise InputError(
                 f"{source.path}, {where}: response: expected choices, found the keys {', '.join(response) or 'none'}"
@@ -89,7 +89,7 @@ def _sample(source: Source, choice: Row, response: Row, count: int) -> Row:
         logged = table(choice.get("logprobs")).get("content")
         tokens = len(logged) if isinstance(logged, list) else None
         if tokens is None:
-            source.told["samples share the usage of one response with others: their own tokens are not known"] += 1
+            source.told["samples without tokens: the usage is that of several choices together"] += 1
     message = table(choice.get("message"))
     return {
         "finish": choice.get("finish_reason"),

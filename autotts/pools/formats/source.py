@@ -28,7 +28,7 @@ class Source:
     metric
         Which of several metrics (or scorers) says whether a sample is right.
     told
-        What was set aside or is not known, as sentences that follow a count.
+        What was set aside or is not known, in words that a count follows.
     """
 
     path: Path
