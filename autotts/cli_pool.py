@@ -65,7 +65,8 @@ def import_(
 
     wanted = Wanted(layout, model, metric, parse_sizes(params or ()), reader, answers)
     with _counting("importing") as watch:
-        _show_imported(import_pool(files, output, wanted, watch=watch), as_json)
+        done = import_pool(files, output, wanted, watch=watch)
+    _show_imported(done, as_json)
 
 
 @pool_app.command()
@@ -84,6 +85,52 @@ def export(
         done = export_pool(files, output, watch=watch)
     data = {"output": str(done.output), "lines": done.lines, "seconds": round(done.seconds, 3)}
     _say(f"Wrote {done.lines:,} lines to {done.output} in {done.seconds:.1f} s", as_json, data)
+
+
+@pool_app.command()
+def check(files: Files, as_json: JsonOption = False) -> None:
+    """Look for what would make figures of a pool false, and what figures it cannot give.
+
+    Samples at the wrong prompts, copies, labels that contradict answers, mixed settings, limits, missing fields.
+    Findings are no failure: the exit status is 0.
+    """
+    from autotts.pools.check import check as check_pool
+    from autotts.report.pools import findings_table
+    from autotts.report.terminal import busy
+
+    with busy("checking"):
+        found = check_pool(files).json()
+    _say(findings_table(found), as_json, found)
+
+
+@pool_app.command()
+def stats(
+    files: Files,
+    models: Annotated[str, typer.Option(help="Models to describe, such as S,M.  [default: all]")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a pool: accuracy, pass@k, majority@k, lengths and what is missing, of each model."""
+    from dataclasses import asdict
+
+    from autotts.estimate.describe import budget, describe
+    from autotts.pools.load import load
+    from autotts.report.pools import stats_table
+    from autotts.report.terminal import busy
+
+    chosen = [name.strip() for name in models.split(",") if name.strip()]
+    with busy("reading"):
+        pool = load(files, models=chosen)
+        described = describe(pool)
+    named = " ".join(f"--pool {shlex.quote(str(path))}" for path in files)
+    found = {
+        "pool": pool.dataset,
+        "files": [str(path) for path in files],
+        "problems": len(pool.problems),
+        "families": [asdict(one) for one in described],
+        "notes": list(pool.notes),
+        "next": [f"autotts optimize {named} --budget {budget(described, pool)}"],
+    }
+    _say(stats_table(found), as_json, found)
 
 
 @contextmanager
