@@ -49,24 +49,29 @@ def evaluate_arms(pool: Recorded, text: str, asked: Asked, tell: Tell | None = N
         When none of them can be played on this pool; a note names those that cannot, where others can.
     """
     arms = arms_of(pool, text)
-    fit, left = [], []
+    pricing = Pricing(asked.unit or best_unit(pool, [arm for arm in arms if _fits(pool, arm)]), asked.probe_tokens)
+    rows, left = [], []
     for arm in arms:
         try:
-            suited(pool, [arm])
-            fit.append(arm)
+            found = play(pool, arm, pricing, cap=asked.cap, seed=asked.seed, tell=tell)
+            rows.append(_figures(arm, found, pricing, asked))
         except InputError as error:
             left.append((arm, error))
-    if not fit:
+    if not rows:
         raise left[0][1]
-    pricing = Pricing(asked.unit or best_unit(pool, fit), asked.probe_tokens)
-    rows = []
-    for arm in fit:
-        found = play(pool, arm, pricing, cap=asked.cap, seed=asked.seed, tell=tell)
-        rows.append(_figures(arm, found, pricing, asked))
     if len(arms) == 1:
         return rows[0]
     notes = [f"{show(arm)} is left out: {error}" for arm, error in left]
     return {"format": SEVERAL, "pool": pool.dataset, "unit": pricing.unit, "arms": rows, "notes": notes}
+
+
+def _fits(pool: Recorded, arm: Strategy) -> bool:
+    """Whether there are draws for an arm."""
+    try:
+        suited(pool, [arm])
+    except InputError:
+        return False
+    return True
 
 
 def arms_of(pool: Recorded, text: str) -> list[Strategy]:

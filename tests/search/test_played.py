@@ -234,3 +234,7 @@ def test_figures_of_one_arm_and_of_several() -> None:
     assert len(left["arms"]) == 1 and "vote(n=4, model=L, temperature=0.7) is left out: " in left["notes"][0]
     with pytest.raises(InputError, match="fewer than 9 draws"):
         evaluate_arms(short, "vote(n=9)", Asked())
+
+    sizeless = make([SMALL, replace(LARGE, parameters=None)])
+    sized = evaluate_arms(sizeless, "one()", Asked(unit="flops"))
+    assert [row["unit"] for row in sized["arms"]] == ["flops"] and "--params L=4.02e9" in sized["notes"][0]

@@ -155,6 +155,27 @@ def test_the_recorded_score_is_a_scorer_that_costs_nothing() -> None:
     assert out.cost == pool.drawn[0].tokens[:3].sum()
 
 
+def test_scores_that_are_no_shares_are_read_as_logits() -> None:
+    pool = make([SMALL], counts=3, scored=True)
+    pool.drawn[0].score[:3] = [0.0, 2.0, -900.0]
+    world = Recording(pool)
+
+    def plan(root: Node) -> Plan:
+        nodes = (yield Join([Draw(root, S) for _ in range(3)])).slots
+        return (yield Join([Score(n, "score") for n in nodes])).slots
+
+    assert play(world, plan)[0] == pytest.approx([0.5, 1 / (1 + math.exp(-2)), 0.0])
+    assert any("scores of S lie outside 0 to 1" in note for note in world.notes)
+    assert not any("logits" in note for note in Recording(make(scored=True)).notes)
+
+
+def test_draws_without_any_recorded_answer_have_each_their_own() -> None:
+    pool = make([SMALL], counts=3)
+    pool.drawn[0].answer[:] = -1
+    nodes, _ = play(Recording(pool), lambda root: (yield from _many(root, 3)))
+    assert len({n.answer for n in nodes}) == 3 and None not in {n.answer for n in nodes}
+
+
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
