@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import lgamma
 
 import numpy as np
@@ -177,13 +178,20 @@ def _alike(rivals: Ints) -> Iterator[NDArray[np.intp]]:
             yield rows
 
 
+@cache
+def _nodes(count: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights on [0, 1]."""
+    nodes, weight = np.polynomial.legendre.leggauss(count)
+    return (nodes + 1.0) / 2.0, weight / 2.0
+
+
 def _against(begun: Floats, rivals: Ints, t: int, choose: Floats) -> Floats:
     """Multiply polynomials in z, [N, size], by the factors of their rivals ([N, A], largest first), and integrate."""
     number = (rivals > 0).sum(1)
     order = np.argsort(-number, kind="stable")
     most, size = int(number.max()), begun.shape[1]
-    nodes, weight = np.polynomial.legendre.leggauss(most // 2 + 1)
-    u = (nodes + 1.0) / 2.0
+    degree = min(most, (size - 1) // t)  # in u: each rival that ties takes t draws
+    u, weight = _nodes(degree // 2 + 1)
     ways = np.repeat(begun[order][:, None, :], len(u), axis=1)
     room = np.empty_like(ways)
     for a in range(most):
@@ -194,5 +202,5 @@ def _against(begun: Floats, rivals: Ints, t: int, choose: Floats) -> Floats:
             by = factor[:, x, None, None] * (u[:, None] if x == t else 1.0)
             ways[:n, :, x:] += np.multiply(before[..., : size - x], by, out=room[:n, :, : size - x])
     out = np.empty_like(begun)
-    out[order] = np.einsum("u,nus->ns", weight / 2.0, ways)
+    out[order] = np.einsum("u,nus->ns", weight, ways)
     return out
