@@ -39,7 +39,8 @@ class _PoolEvaluation:
                 yield Padding(facts(_rows(arm)[1:]), (0, 0, 0, 2))
         else:
             same, names = _apart([arm["arm"] for arm in arms])
-            prompts = " or ".join(sorted({count(arm["prompts"]) for arm in arms}))
+            least, most = (count(pick(arm["prompts"] for arm in arms)) for pick in (min, max))
+            prompts = least if least == most else f"{least} to {most}"
             yield facts([("evaluated", plain(same)), ("prompts", f"{prompts} of the pool {plain(str(found['pool']))}")])
             yield Text()
             yield _arms(arms, names, str(found["unit"]), plain_text(console, options))

@@ -131,7 +131,7 @@ def best_unit(pool: Recorded, arms: Sequence[Strategy]) -> str:
 
 def _figures(arm: Strategy, found: Played, pricing: Pricing, asked: Asked) -> dict[str, Any]:
     over = resample(["all"] * len(found.value), seed=asked.seed)
-    told = Recording(found.pool, unit=pricing.unit).notes
+    told = Recording(found.pool, unit=pricing.unit).notes(scored=hasattr(arm, "by"))
     return {
         "format": FORMAT,
         "pool": found.pool.dataset,

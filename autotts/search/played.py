@@ -195,7 +195,7 @@ def _replayed(
         cost,
         ended / right.size,
         "replay",
-        notes + world.notes,
+        notes,
     )
 
 

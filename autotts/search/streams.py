@@ -228,7 +228,9 @@ def _part(
     pricing = Pricing(policy.unit, probe_tokens)
     for strategy in strategies:
         check(part, strategy, pricing)
-    return part, tuple(dict.fromkeys((*pool.notes, *notes, *Recording(part, unit=policy.unit).notes)))
+    return part, tuple(
+        dict.fromkeys((*pool.notes, *notes, *Recording(part, unit=policy.unit).notes(bool(policy.scorers))))
+    )
 
 
 def _figures(found: Served, pool: Recorded, unit: str, cap: float | None, seed: int) -> dict[str, Any]:

@@ -71,18 +71,17 @@ class Recording:
         self._roots: dict[int, Node] = {}
         self._shelves: dict[tuple[int, int], Shelf] = {}
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the costs leave out, in words that people should see."""
+    def notes(self, scored: bool = False) -> tuple[str, ...]:
+        """What the costs leave out, in words that people should see; `scored`: scores are asked for."""
         out = []
         unknown, prompts = int((self._prompt_tokens < 0).sum()), len(self._prompt_tokens)
         if self.unit != "calls" and unknown and not any("prompt tokens" in note for note in self.pool.notes):
             some = "" if unknown == prompts else f" of {unknown} of {prompts} prompts"
             out.append(f"prompt tokens{some} were not recorded, and are not counted")
-        if self.scorers:
+        if scored and self.scorers:
             out.append("what a score took was not recorded, and is not counted")
         odd = ", ".join(self.pool.drawn[number].family.role for number in self._logits)
-        if odd:
+        if scored and odd:
             out.append(f"scores of {odd} lie outside 0 to 1 and are read as logits")
         if self.unit == "flops" and any(card.layers is None for card in self.cards.values()):
             out.append("FLOPs are 2 x active parameters x tokens; attention is not counted, since shapes are not known")

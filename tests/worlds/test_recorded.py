@@ -165,8 +165,9 @@ def test_scores_that_are_no_shares_are_read_as_logits() -> None:
         return (yield Join([Score(n, "score") for n in nodes])).slots
 
     assert play(world, plan)[0] == pytest.approx([0.5, 1 / (1 + math.exp(-2)), 0.0])
-    assert any("scores of S lie outside 0 to 1" in note for note in world.notes)
-    assert not any("logits" in note for note in Recording(make(scored=True)).notes)
+    assert any("scores of S lie outside 0 to 1" in note for note in world.notes(scored=True))
+    assert not any("logits" in note for note in Recording(make(scored=True)).notes(scored=True))
+    assert not any("score" in note for note in world.notes())
 
 
 def test_draws_without_any_recorded_answer_have_each_their_own() -> None:
@@ -285,9 +286,9 @@ def test_prompts_are_paid_once_where_they_are_known() -> None:
     assert world.models == ("S",) and set(world.bindings) == {"S"}
     nodes, out = play(world, lambda root: (yield from _many(root, 2)))
     assert out.cost == 2000 * (11 + sum(n.tokens for n in nodes))
-    assert len(world.notes) == 1 and "attention is not counted" in world.notes[0]
-    assert any("prompt tokens were not recorded" in note for note in Recording(make()).notes)
-    assert Recording(make(), unit="calls").notes == ()
+    assert len(world.notes()) == 1 and "attention is not counted" in world.notes()[0]
+    assert any("prompt tokens were not recorded" in note for note in Recording(make()).notes())
+    assert Recording(make(), unit="calls").notes() == ()
     assert world.root("what is 1?")[1] == 1
     with pytest.raises(InputError, match=r"'what\?' is not in the pool"):
         world.root("what?")
