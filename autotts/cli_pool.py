@@ -115,7 +115,7 @@ def stats(
     from autotts.estimate.describe import budget, describe
     from autotts.pools.load import load
     from autotts.report.pools import stats_table
-    from autotts.report.terminal import busy
+    from autotts.report.terminal import busy, say
 
     chosen = [name.strip() for name in models.split(",") if name.strip()]
     with busy("reading"):
@@ -131,6 +131,8 @@ def stats(
         "next": [f"autotts optimize {named} --budget {budget(described, pool)}"],
     }
     _say(stats_table(found), as_json, found)
+    if not as_json:
+        say("\n".join(["Next:", *(f"  {command}" for command in found["next"])]))
 
 
 @contextmanager
