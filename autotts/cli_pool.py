@@ -122,17 +122,18 @@ def stats(
         pool = load(files, models=chosen)
         described = describe(pool)
     named = " ".join(f"--pool {shlex.quote(str(path))}" for path in files)
+    following = [f"autotts optimize {named} --budget {budget(described, pool)}"]
     found = {
         "pool": pool.dataset,
         "files": [str(path) for path in files],
         "problems": len(pool.problems),
         "families": [asdict(one) for one in described],
         "notes": list(pool.notes),
-        "next": [f"autotts optimize {named} --budget {budget(described, pool)}"],
+        "next": following,
     }
     _say(stats_table(found), as_json, found)
     if not as_json:
-        say("\n".join(["Next:", *(f"  {command}" for command in found["next"])]))
+        say("\n".join(["Next:", *(f"  {command}" for command in following)]))
 
 
 @contextmanager
