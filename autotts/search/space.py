@@ -52,11 +52,11 @@ class Space:
         return repaired(self.strategies[name], declared, self.fitting(declared, asked))
 
     def fitting(self, declared: Mapping[str, Knob], asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The same knobs with no more draws than the model may make."""
+        """The same knobs with no more draws than the model (of two: the first to draw) may make."""
         out = dict(asked)
         for name in ("n", "most"):
             if name in declared:
-                room = self.most.get(str(asked["model"]), out[name])
+                room = self.most.get(str(asked.get("model", asked.get("small"))), out[name])
                 allowed = [v for v in self.values(declared[name]) if v <= room]
                 out[name] = min(out[name], max(allowed, default=out[name]))
         return out

@@ -144,6 +144,36 @@ def test_first_finish_costs_n_times_the_shortest() -> None:
     assert np.allclose(got.sequential, best_of_curve(-tokens, tokens, every(5)))
 
 
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=40))
+def test_a_vote_of_one_or_two_is_one_draw_and_of_all_is_the_plurality(answers) -> None:
+    counts, draws = np.array([np.bincount(answers, minlength=5)]), len(answers)
+    got = majority_curve(counts, np.eye(5)[[0]], np.zeros(1, int), every(draws))[0]
+    assert got[0] == pytest.approx(counts[0, 0] / draws) == pytest.approx(got[1])
+    assert got[-1] == pytest.approx(plurality(answers, {0}))
+
+
+def test_first_finish_is_unbiased() -> None:
+    """Over random pools of six, the mean is that of three fresh draws; right ones tend to be shorter."""
+    rng = np.random.default_rng(1)
+
+    def drawn(rows: int, draws: int) -> tuple[np.ndarray, ...]:
+        right, readable = rng.random((rows, draws)) < 0.4, rng.random((rows, draws)) < 0.8
+        return rng.geometric(np.where(right, 0.3, 0.15)).astype(float), readable, (right & readable).astype(float)
+
+    tokens, readable, right = drawn(6000, 6)
+    got = first_finish_curve(tokens, readable, [3], value=right, price=tokens)
+    tokens, readable, right = drawn(60_000, 3)
+    stop = np.where(readable.any(1), np.where(readable, tokens, np.inf).min(1), tokens.max(1))
+    tied = readable & (tokens == stop[:, None])
+    value = (right * tied).sum(1) / np.maximum(tied.sum(1), 1)
+    for ours, fresh in [
+        (got.value[:, 0], value),
+        (got.total[:, 0], np.minimum(tokens, stop[:, None]).sum(1)),
+        (got.sequential[:, 0], stop),
+    ]:
+        assert abs(ours.mean() - fresh.mean()) < 4 * (ours.var() / len(ours) + fresh.var() / len(fresh)) ** 0.5
+
+
 def test_curves_are_unbiased() -> None:
     """The mean over random pools is the true value of k fresh draws, from the chances of three answers and silence."""
     chances, draws, ks = np.array([0.4, 0.3, 0.2, 0.1]), 6, [2, 3, 5]

@@ -18,7 +18,7 @@ from autotts.search.race import Rival, race, rival_at
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.rounds import designed, height
 from autotts.search.runs import Family, Ran
-from autotts.search.space import Space, usable
+from autotts.search.space import Space, models_of, usable
 from autotts.search.tally import Tally
 from autotts.strategies import STRATEGIES, STUDIED
 from autotts.strategies.arms import parse, show
@@ -54,6 +54,16 @@ def test_contradicting_knobs_are_lowered_on_their_grid() -> None:
     space = Space({"first_finish": STRATEGIES["first_finish"]}, ("A",), ())
     object.__setattr__(space, "values", lambda knob: {"n": (1,), "k": (1, 2)}.get(knob.name, Space.values(space, knob)))
     assert show(space.suggest(trial)) == "first_finish(n=1, k=1, model=A, temperature=0.6)"  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_strategy_of_two_models_can_be_asked_for(seed) -> None:
+    space = Space({"cascade": STRATEGIES["cascade"]}, ("A", "B"), (), {"A": 2, "B": 64})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    arm = space.suggest(study.ask())
+    assert set(models_of(arm)[0]) <= {"A", "B"} and models_of(arm)[1] == ()
+    assert arm.small != "A" or arm.n <= 2  # type: ignore[attr-defined]
 
 
 def test_strategies_that_score_need_a_scorer() -> None:
