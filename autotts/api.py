@@ -15,7 +15,9 @@ from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered
 from autotts.search import command
 from autotts.search.command import Job, Limits
+from autotts.search.measuring import Tell
 from autotts.search.optimize import Found
+from autotts.search.pool_job import PoolJob
 from autotts.search.recipe import Recipe
 
 T = TypeVar("T")
@@ -74,6 +76,15 @@ def optimize(
 def study(job: Job, watch: Watcher | None = None) -> Found:
     """Run a study that is ready to run, or go on with it, and write its report."""
     found = _apart(lambda: job.run(watch))
+    from autotts.report.page import write_page
+
+    write_page(found.result, found.out / "report.html")
+    return found
+
+
+def pool_study(job: PoolJob, tell: Tell) -> Found:
+    """Run a study on recorded answers, and write its report; nothing is drawn."""
+    found = job.run(tell)
     from autotts.report.page import write_page
 
     write_page(found.result, found.out / "report.html")

@@ -15,8 +15,19 @@ import typer
 
 from autotts import __version__
 from autotts.cli_evaluate import evaluate
-from autotts.cli_options import BudgetOption, CapOption, JsonOption, ModelsOption, split
-from autotts.cli_pool import pool_app
+from autotts.cli_options import (
+    BudgetOption,
+    CapOption,
+    JsonOption,
+    ModelsOption,
+    ParamsOption,
+    PoolOption,
+    ProbeOption,
+    UnitOption,
+    WithoutOption,
+    split,
+)
+from autotts.cli_pool import optimize_on_pool, pool_app
 from autotts.errors import AutottsError, InputError
 
 if TYPE_CHECKING:
@@ -77,6 +88,11 @@ def optimize(
         str | None, typer.Option(help="SQLAlchemy URL of the database.  [default: autotts.db in --out]")
     ] = None,
     study: Annotated[Path | None, typer.Option(help="A study.toml; options that are given here win.")] = None,
+    pool: PoolOption = None,
+    without: WithoutOption = None,
+    params: ParamsOption = None,
+    unit: UnitOption = None,
+    probe_tokens: ProbeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long study.")] = False,
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No estimate, no progress and no table.")] = False,
@@ -85,6 +101,9 @@ def optimize(
 
     Searches on some prompts, confirms on others, and writes policy.json, result.json and report.html. The same
     command again goes on with a study that was interrupted.
+
+    With --pool nothing is drawn: every arm that recorded answers can tell of is measured on them, and the policy is
+    judged on prompts that its choice did not see.
     """
     from autotts import api
     from autotts.search import command
@@ -102,7 +121,14 @@ def optimize(
         "strategies": split(strategies),
         "seed": seed,
     }
-    job = command.job({k: v for k, v in given.items() if v is not None}, study, out, storage, _said(context.obj))
+    chosen = {k: v for k, v in given.items() if v is not None}
+    if pool:
+        extra = {"pools": tuple(map(str, pool)), "without": tuple(without or ()), "probe_tokens": probe_tokens or 0}
+        optimize_on_pool(
+            _said(context.obj), chosen | extra, params or [], unit or "", out, storage, (study, quiet, as_json)
+        )
+        return
+    job = command.job(chosen, study, out, storage, _said(context.obj))
     if not quiet:
         _estimate(job, ask=not yes and sys.stdin.isatty())
     with _watching(quiet) as watch:

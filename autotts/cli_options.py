@@ -20,6 +20,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object;
 PoolOption = Annotated[
     list[Path] | None, typer.Option("--pool", help="A file of recorded answers in place of a task; may be repeated.")
 ]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option("--without", help="Leave out prompts that the pool marks by this extra key; may be repeated."),
+]
 ParamsOption = Annotated[
     list[str] | None,
     typer.Option("--params", help="Parameters of a model of the pool, such as Qwen3-4B=4.02e9; may be repeated."),

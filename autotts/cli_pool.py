@@ -6,12 +6,14 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from autotts.errors import InputError
 
 if TYPE_CHECKING:
     from autotts.pools.importing import Imported
@@ -195,3 +197,44 @@ def _following(done: Imported) -> list[str]:
         f"autotts pool stats {path}",
         f"autotts optimize --pool {path} --budget {unit}",
     ]
+
+
+def optimize_on_pool(
+    command: str,
+    given: dict[str, Any],
+    params: Sequence[str],
+    unit: str,
+    out: Path | None,
+    storage: str | None,
+    shown: tuple[Path | None, bool, bool],
+) -> None:
+    """`optimize --pool`: everything is recorded, so there is nothing to resume and no search budget."""
+    from autotts import api
+    from autotts.report.terminal import stages
+    from autotts.search import pool_job
+
+    study, quiet, as_json = shown
+    foreign = sorted({"search_budget", "timeout", "proposer", "task"} & set(given)) + (["study"] if study else [])
+    if foreign:
+        named = ", ".join("--" + name.replace("_", "-") for name in foreign)
+        raise InputError(f"optimize --pool: {named} is for studies that draw; recorded answers need none: leave it out")
+    job = pool_job.prepared(given, sizes=params, unit=unit, out=out, url=storage, command=command)
+    with stages(quiet) as tell:
+        found = api.pool_study(job, tell)
+    if as_json:
+        print(json.dumps(found.result))
+    elif not quiet:
+        _show_pool_result(found.result, found.out, given["pools"])
+
+
+def _show_pool_result(result: dict[str, Any], out: Path, pools: Sequence[str]) -> None:
+    from autotts.report.tables import result_table
+    from autotts.report.terminal import say
+
+    say(result_table(result))
+    policy = shlex.quote(str(out / "policy.json"))
+    say("")
+    say(f"Wrote {out / 'policy.json'}, result.json and report.html. Next:")
+    say(f"  autotts evaluate {policy} --pool OTHER.jsonl    # how it does on prompts that it was not made from")
+    say(f"  autotts report {shlex.quote(str(out))}")
+    say(f"  autotts dashboard {shlex.quote(str(out))}")

@@ -126,10 +126,10 @@ def staged(
         When it takes more draws than were recorded, or probes at other places.
     """
     drawn = small.tokens.shape[1]
-    n, m = strategy.n, strategy.m
+    n, m = strategy.n, strategy.m * strategy.rounds
     alike = small is large
     if n > drawn or m + (n if alike else 0) > large.tokens.shape[1]:
-        raise InputError(f"staged takes {n} and {m} draws of each problem, more than the pool has ({drawn})")
+        raise InputError(f"staged takes up to {n} and {m} draws of each problem, more than the pool has ({drawn})")
     first = orderings(drawn, orders, seed)[:, :n]
     second = orderings(large.tokens.shape[1], orders, seed)
     second = second[:, n : n + m] if alike else second[:, :m]
@@ -150,16 +150,25 @@ def _block(
     one = _stage(small, strategy, order[0], rows, (1.0, strategy.sure), None)
     top, second, best = _lead(one.votes.answer, one.votes.weight)
     cost, path, votes = one.cost + small.prompt_cost[rows, None], one.path, one.votes
-    more = top - second < strategy.unsure
-    if strategy.m and more.any():
-        two = _stage(large, strategy, order[1], rows, (strategy.weight, strategy.settled), one.votes)
-        begun = 0.0 if small is large else large.prompt_cost[rows, None]
+    more, begun = (
+        top - second < strategy.unsure,
+        np.zeros_like(cost) if small is large else large.prompt_cost[rows, None],
+    )
+    for turn in range(strategy.rounds if strategy.m else 0):
+        if not more.any():
+            break
+        drawn = order[1][:, turn * strategy.m : (turn + 1) * strategy.m]
+        two = _stage(large, strategy, drawn, rows, (strategy.weight, strategy.settled), votes)
         cost, path = cost + np.where(more, two.cost + begun, 0.0), path + np.where(more, two.path, 0.0)
-        heavier, _, later = _lead(two.votes.answer, two.votes.weight)
-        top, best = np.where(more, heavier, top), np.where(more, later, best)
-        # Where there was no second stage, its draws say nothing.
-        blank = np.where(more[..., None], two.votes.answer[..., strategy.n :], -1)
-        votes = _Votes(np.concatenate([one.votes.answer, blank], 2).astype(np.int16), two.votes.weight)
+        begun = np.zeros_like(cost)
+        # Where there was no further stage, its draws say nothing and weigh nothing.
+        known = votes.answer.shape[2]
+        answer, weight = two.votes.answer.copy(), two.votes.weight.copy()
+        answer[..., known:] = np.where(more[..., None], answer[..., known:], -1)
+        weight[..., known:] = np.where(more[..., None], weight[..., known:], 0.0)
+        votes = _Votes(answer, weight)
+        top, second, best = _lead(votes.answer, votes.weight)
+        more &= top - second < strategy.unsure
     _, _, last = _lead(votes.answer, (votes.answer >= 0).astype(np.float64))
     chosen = np.where(top > 0, best, last)
     known = np.take_along_axis(right[rows], np.maximum(chosen, 0), 1) & (chosen >= 0)

@@ -77,6 +77,12 @@ class State:
     shortfall: float
 
 
+def _held(policy: Policy) -> float:
+    """The mean budget that a policy was made for."""
+    stated = None if policy.controller is None else policy.controller.budget
+    return policy.frontier[policy.default].expected.cost if stated is None else stated
+
+
 class Controller:
     """Holds the mean budget of a policy over the requests that it is asked about.
 
@@ -85,7 +91,7 @@ class Controller:
     policy
         Its `controller` entry sets the parameters; without one, `DEFAULT` does.
     budget
-        Mean parts a prompt; None is the expected cost of the default setting.
+        Mean parts a prompt; None is what the policy was made for: its controller says so, or else its default setting.
 
     Attributes
     ----------
@@ -101,7 +107,7 @@ class Controller:
     """
 
     def __init__(self, policy: Policy, budget: float | None = None) -> None:
-        self.budget = policy.frontier[policy.default].expected.cost if budget is None else float(budget)
+        self.budget = _held(policy) if budget is None else float(budget)
         if not (math.isfinite(self.budget) and self.budget > 0):
             raise InputError(f"controller: expected a mean budget above 0, found {self.budget:g}")
         routing.shares(policy, policy.difficulty.bins[0], self.budget)

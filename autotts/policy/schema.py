@@ -88,6 +88,8 @@ class Control(Entry):
 
     Parameters
     ----------
+    budget
+        The mean budget that was asked for, in parts; by default what the policy's default setting is expected to cost.
     allowance
         How far total spend may ever exceed what the requests so far were granted.
     saving
@@ -109,6 +111,7 @@ class Control(Entry):
     """
 
     kind: Literal["credit"] = "credit"
+    budget: float | None = Field(default=None, gt=0)
     allowance: float = Field(default=6.0, gt=0, le=1e6)
     saving: float = Field(default=0.25, ge=0, le=1e6)
     running: float = Field(default=5.0, ge=0, le=1e6)

@@ -19,6 +19,8 @@ Bools = NDArray[np.bool_]
 
 # These spend the same on every prompt that takes as many tokens; the others look at the prompt's own first draws.
 FIXED = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish"})
+PLAIN = frozenset({"one", "vote"})
+CAUTION = 1.64  # standard errors: the lower end of a one-sided 95 % interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +104,24 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
         [N]: the problems to choose on.
     member
         [B, N]: how far each problem belongs to each bin; columns sum to one.
+
+    Notes
+    -----
+    Of many arms the best looks better than it is, the more so the fewer problems there are and the more an arm's
+    gains differ between them. So an arm is rated by the lower end of its paired gain over plain votes at its cost.
     """
     found = np.flatnonzero(arms)
     value, cost = board.value[np.ix_(found, rows)], board.cost[np.ix_(found, rows)]
+    plain = board.of(PLAIN)[found]
     points: dict[str, list[Point]] = {}
     shares: dict[str, float] = {}
     for name, belongs in zip(names, member, strict=True):
         if belongs.sum() <= 0:
             continue
         weight = belongs / belongs.sum()
-        v, c = value @ weight, cost @ weight
-        points[name] = [Point(board.arms[found[i]], float(v[i]), float(c[i])) for i in _undominated(v, c)]
+        c = cost @ weight
+        v = _cautious(value, c, plain, weight)
+        points[name] = [Point(board.arms[found[i]], float(v[i]), float(c[i])) for i in undominated(v, c)]
         shares[name] = float(belongs.sum() / len(rows))
     solved = frontier(points, shares, unit=board.unit)
     routes: list[dict[str, str]] = []
@@ -137,7 +146,43 @@ def used(chosen: Chosen, board: Board, rows: Ints, bins: Sequence[str]) -> Line:
     return Line(rows, chosen.nominal, np.array(choice, np.int64).reshape(len(chosen.routes), len(rows)))
 
 
-def _undominated(value: Floats, cost: Floats) -> Ints:
+def _cautious(value: Floats, cost: Floats, plain: Bools, weight: Floats) -> Floats:
+    """The lower end of each arm's mean value, [A]: that of the plain hull at its cost, and of the paired gain over it.
+
+    Parameters
+    ----------
+    value
+        [A, N]
+    cost
+        [A]: means.
+    weight
+        [N]: of the problems; sums to one.
+    """
+    mean = value @ weight
+    if value.shape[1] < 2 or not plain.any():
+        return mean
+    own = np.flatnonzero(plain)
+    hull = own[_hull(mean[own], cost[own])]
+    gain = value - np.stack([np.interp(cost, cost[hull], value[hull, n]) for n in range(value.shape[1])], 1)
+    spread = ((gain - (gain @ weight)[:, None]) ** 2) @ weight**2
+    count = 1.0 / float((weight**2).sum())
+    error = np.sqrt(spread * count / max(count - 1.0, 1.0))
+    return np.asarray(mean - CAUTION * error)
+
+
+def _hull(value: Floats, cost: Floats) -> Ints:
+    """The upper concave envelope of points, as their places."""
+    out: list[int] = []
+    for i in undominated(value, cost).tolist():
+        while len(out) > 1 and (value[out[-1]] - value[out[-2]]) * (cost[i] - cost[out[-1]]) <= (
+            value[i] - value[out[-1]]
+        ) * (cost[out[-1]] - cost[out[-2]]):
+            out.pop()
+        out.append(i)
+    return np.array(out, np.int64)
+
+
+def undominated(value: Floats, cost: Floats) -> Ints:
     """The arms that no cheaper arm equals, by ascending cost."""
     order = np.lexsort((-value, cost))
     best = np.maximum.accumulate(value[order])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autotts.predict import levels as predict
 from autotts.predict.levels import LevelModel
-from autotts.search.board import Board, Curve, solve, used
+from autotts.search.board import CAUTION, Board, Curve, solve, used
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,6 +21,7 @@ FOLDS = 5
 ROUNDS = 4  # times that the problems are cut into folds, where they are few
 FEW = 200  # problems, below which the folds are cut several times
 INNER = 3  # folds within a fold, to decide whether bins are worth having
+SCANT = 40  # problems a bin, below which bins are not learned from prompts
 
 Fold: TypeAlias = tuple[Ints, Ints]
 
@@ -49,12 +50,12 @@ def folds(count: int, seed: int) -> list[Fold]:
     return out
 
 
-def curve(board: Board, arms: Bools, cuts: Sequence[Fold], binning: Binning) -> Curve:
-    """The frontier of some arms over some bins, cross-fitted."""
+def curve(board: Board, arms: Sequence[Bools], cuts: Sequence[Fold], binning: Binning) -> Curve:
+    """The frontier over some bins, cross-fitted; `arms` are those that each fold may use, [A] each."""
     lines = []
-    for train, test in cuts:
+    for allowed, (train, test) in zip(arms, cuts, strict=True):
         binned = binning(board, train, test)
-        lines.append(used(solve(board, arms, train, binned.member, binned.names), board, test, binned.used))
+        lines.append(used(solve(board, allowed, train, binned.member, binned.names), board, test, binned.used))
     return Curve(board, tuple(lines))
 
 
@@ -118,21 +119,23 @@ def learned(board: Board, rows: Ints, count: int, seed: int) -> LevelModel | Non
 
 
 def worth(board: Board, arms: Bools, rows: Ints, count: int, seed: int) -> bool:
-    """Whether predicted bins beat none beyond one standard error, on problems that neither has seen."""
+    """Whether predicted bins beat none beyond noise, on problems that neither has seen."""
+    if len(rows) < SCANT * count:
+        return False
     rule = learned(board, rows, count, seed)
     if rule is None or rule.kind == "constant":
         return False
     part = board.part(rows)
     order = np.random.default_rng(seed).permutation(len(rows))
     cuts = [(np.sort(np.setdiff1d(order, test)), np.sort(test)) for test in np.array_split(order, INNER)]
-    binned, plain = (curve(part, arms, cuts, b) for b in (by_prompt(count, seed), together))
+    binned, plain = (curve(part, [arms] * len(cuts), cuts, b) for b in (by_prompt(count, seed), together))
     low, high = plain.span
     gains = []
     for budget in np.geomspace(low * 1.05, high, 8):
         ours = binned.at(float(budget))
         gains.append(ours.value - plain.matched(float(ours.cost.mean())).value)
     gain = np.mean(gains, axis=0)
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return bool(gain.mean() > CAUTION * gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def _cuts(values: Floats, count: int) -> Floats:

@@ -85,15 +85,12 @@ class Gauge:
     ----------
     unit
         What costs are counted in.
-    seed
-        Of the orderings, which all arms share.
     probe_tokens
         What a probe generates.
     """
 
     recorded: Recorded
     unit: str
-    seed: int = 0
     probe_tokens: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -157,8 +154,8 @@ class Gauge:
             )
         return min(fit, key=lambda s: (s.temperature is None, s.top_p is None))
 
-    def __call__(self, strategy: Strategy, orders: int = 64) -> Estimate:
-        """What an arm gives on each problem, [P].
+    def __call__(self, strategy: Strategy, orders: int = 64, seed: int = 0) -> Estimate:
+        """What an arm gives on each problem, [P]; arms asked with one seed see the same orderings of the draws.
 
         Raises
         ------
@@ -167,7 +164,7 @@ class Gauge:
         """
         s: Any = strategy
         if isinstance(strategy, Staged | Cascade):
-            return self._two(strategy, orders)
+            return self._two(strategy, orders, seed)
         name = name_of(strategy)
         if name not in POOLED:
             raise InputError(f"{show(strategy)}: a pool of recorded answers cannot know what other steps would give")
@@ -181,20 +178,20 @@ class Gauge:
                 f"{show(strategy)} needs independent samples; those of {source.role} are of the strategy "
                 f"{source.drawn.family.strategy!r}"
             )
-        parts = [(lot.rows, estimate(lot.pool, strategy, seed=self.seed, orders=orders)) for lot in source.lots]
+        parts = [(lot.rows, estimate(lot.pool, strategy, seed=seed, orders=orders)) for lot in source.lots]
         return self._joined(parts)
 
-    def _two(self, strategy: Staged | Cascade, orders: int) -> Estimate:
+    def _two(self, strategy: Staged | Cascade, orders: int, seed: int) -> Estimate:
         small = self.source(strategy.small, strategy.temperature, strategy.top_p)
         large = self.source(strategy.large, strategy.temperature, strategy.top_p)
         parts = []
         for one, two, rows in _pairs(small, large):
             if isinstance(strategy, Cascade):
-                found = cascade(one.pool, two.pool, strategy, seed=self.seed, orders=orders)
+                found = cascade(one.pool, two.pool, strategy, seed=seed, orders=orders)
             elif one.probed is None or two.probed is None:
                 raise InputError(f"{show(strategy)} reads answers off running draws, and this pool has no probes")
             else:
-                found = staged(one.probed, two.probed, self.right[rows], strategy, seed=self.seed, orders=orders)
+                found = staged(one.probed, two.probed, self.right[rows], strategy, seed=seed, orders=orders)
             parts.append((rows, found))
         return self._joined(parts)
 

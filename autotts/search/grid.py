@@ -27,6 +27,7 @@ THRESHOLDS = (0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
 MOST = (4, 8, 16, 32, 64)
 WINDOWS = (2, 3, 4, 5, 8)
 PAIRED = 8  # models, above which arms of two models are not tried: there would be too many
+LATER = 9  # most draws of the later stages of a staged vote: more are never worth their cost, and slow to replay
 SCORER = "score"
 
 
@@ -118,16 +119,20 @@ def _cascades(gauge: Gauge) -> Iterator[Strategy]:
                         )
 
 
-def probing(gauge: Gauge, count: int, seed: int) -> list[Strategy]:
-    """Staged votes with knobs at random on their grids: which are drawn does not depend on any outcome."""
-    able = [(one, two) for one, two in pairs(gauge) if one.probed and two.probed]
-    rng = Random(f"staged/{seed}")
+def probed(gauge: Gauge) -> list[tuple[Source, Source]]:
+    """The pairs whose running draws were probed."""
+    return [(one, two) for one, two in pairs(gauge) if one.probed and two.probed]
+
+
+def probing(able: Sequence[tuple[Source, Source]], count: int, seed: str) -> list[Strategy]:
+    """Staged votes of some pairs, with knobs at random on their grids."""
+    rng = Random(seed)
     declared = {k.name: k for k in knobs(Staged).values() if isinstance(k.domain, Range)}
     out: dict[str, Strategy] = {}
     for _ in range(20 * count if able else 0):
         if len(out) >= count:
             break
-        one, two = able[rng.randrange(len(able))]
+        one, two = able[len(out) % len(able)]
         every = max(one.drawn.probe_every, two.drawn.probe_every)
         values: dict[str, Any] = {
             k.name: k.type(rng.choice(k.domain.grid))
@@ -138,11 +143,16 @@ def probing(gauge: Gauge, count: int, seed: int) -> list[Strategy]:
         values["limit"] = round(rng.choice((0.45, 0.55, 0.65, 0.75)) * longest / every) * every
         at = setting(one)
         values |= {"small": at.model, "large": setting(two).model, "chunk": every}
+        if not values["m"]:  # there are no later stages for these to act on
+            values |= {k: declared[k].default for k in ("rounds", "unsure", "weight", "settled")} | {"large": at.model}
         values |= {"temperature": at.temperature, "top_p": at.top_p}
         try:
             strategy = Staged(**values)
         except InputError:
             continue
-        if values["n"] + (values["m"] if one is two else 0) <= one.least and values["m"] <= two.least:
+        later = values["m"] * values["rounds"]
+        if later > LATER:
+            continue
+        if values["n"] + (later if one is two else 0) <= one.least and later <= two.least:
             out[show(strategy)] = strategy
     return list(out.values())

@@ -11,7 +11,7 @@ import numpy as np
 
 from autotts import __version__
 from autotts.core.cost import show
-from autotts.estimate.intervals import resample
+from autotts.estimate.intervals import Interval, resample
 from autotts.search.choose import Choice, Route
 from autotts.search.confirm import Confirmed, Figures, Hull, as_dict
 from autotts.search.level import Level
@@ -134,11 +134,16 @@ def assemble(
 
 def verdict(confirmed: Confirmed, unit: str) -> str:
     """Whether adapting to the prompt paid, in words that the interval allows."""
-    gaps = [("the chosen budget", confirmed.baselines[0][2], confirmed.ours)]
-    gaps += [(show(budget, unit), hull.difference, figures) for budget, _, figures, hull in confirmed.budgets]
-    better = [name for name, gap, _ in gaps if gap.low > ROUNDING]
-    worse = [name for name, gap, _ in gaps if gap.high < -ROUNDING]
-    mean = float(np.mean([gap.value for _, gap, _ in gaps]))
+    gaps = [("the chosen budget", confirmed.baselines[0][2])]
+    gaps += [(show(budget, unit), hull.difference) for budget, _, _, hull in confirmed.budgets]
+    return judged(gaps)
+
+
+def judged(gaps: Sequence[tuple[str, Interval]]) -> str:
+    """The same from the gains over the uniform mixture: at which budget, and how large with its interval."""
+    better = [name for name, gap in gaps if gap.low > ROUNDING]
+    worse = [name for name, gap in gaps if gap.high < -ROUNDING]
+    mean = float(np.mean([gap.value for _, gap in gaps]))
     mean = mean if abs(mean) > ROUNDING else 0.0
     tail = f" (mean difference over {len(gaps)} budgets: {100 * mean:+.1f} points of accuracy at equal cost)."
     if 2 * len(better) >= len(gaps) and not worse:

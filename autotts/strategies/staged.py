@@ -1,4 +1,4 @@
-"""Two stages with probes: a few draws side by side, ended when they agree; where they do not, draws of a second model.
+"""Stages with probes: a few draws side by side, ended when they agree; where they do not, rounds of a second model.
 
 The answer of a running draw is read off by probes (as the controllers of 2605.08083 do), so a stage can end before its
 draws do, and what still runs is cancelled. Cascades of whole draws (FrugalGPT, 2305.05176) pay for all of them.
@@ -53,9 +53,10 @@ class Staged:
     """A vote of probed draws that ends early, and goes on with another model where they disagree."""
 
     small: Annotated[str, Role("policy", "the model of the first stage")] = "policy"
-    large: Annotated[str, Role("policy", "the model of the second stage")] = "policy"
+    large: Annotated[str, Role("policy", "the model of the later stages")] = "policy"
     n: Annotated[int, Range(1, 32, grid=(1, 2, 3, 4), about="draws of the first stage")] = 3
-    m: Annotated[int, Range(0, 32, grid=(0, 1, 2, 3, 4, 6, 8), about="draws of the second stage; 0: there is none")] = 6
+    m: Annotated[int, Range(0, 32, grid=(0, 1, 2, 3, 4, 6), about="draws of each later stage; 0: there is none")] = 6
+    rounds: Annotated[int, Range(1, 16, grid=(1, 2, 3), about="most later stages")] = 1
     chunk: Annotated[int, Range(1, 10**6, grid=(500,), log=True, about="tokens between two probes")] = 500
     limit: Annotated[
         int, Range(1, 10**7, grid=(18000, 22000, 26000, 30000), log=True, about="most tokens of a draw")
@@ -71,19 +72,21 @@ class Staged:
         float, Range(0.0, 100.0, grid=(1.0, 1.5, 2.0, 2.5), about="lead of an answer that ends stage one")
     ] = 2.0
     unsure: Annotated[
-        float, Range(0.0, 100.0, grid=(0.5, 1.0, 1.5, 2.0), about="lead below which there is a second stage")
+        float, Range(0.0, 100.0, grid=(0.5, 1.0, 1.5, 2.0), about="lead below which there is another stage")
     ] = 0.5
-    weight: Annotated[float, Range(0.0, 100.0, grid=(1.0, 1.5, 2.0), about="weight of a second-stage vote")] = 2.0
+    weight: Annotated[float, Range(0.0, 100.0, grid=(1.0, 1.5, 2.0), about="weight of a later vote")] = 2.0
     settled: Annotated[
-        float, Range(0.0, 100.0, grid=(0.5, 1.0, 1.5, 2.0, 3.0), about="lead of an answer that ends stage two")
+        float, Range(0.0, 100.0, grid=(0.5, 1.0, 1.5, 2.0, 3.0), about="lead of an answer that ends a later stage")
     ] = 0.5
     temperature: Temperature = 0.8
     top_p: TopP = 1.0
 
     def plan(self, root: Node, rng: Random) -> Plan:
-        """Both stages march in step, a chunk and a probe at a time; the heaviest answer wins."""
+        """Each stage marches in step, a chunk and a probe at a time; the heaviest answer wins."""
         traces = yield from self._march(_Stage(root, self.small, self.n, 1.0, self.sure), [])
-        if self.m and self._lead(traces) < self.unsure:
+        for _ in range(self.rounds if self.m else 0):
+            if self._lead(traces) >= self.unsure:
+                break
             traces = yield from self._march(_Stage(root, self.large, self.m, self.weight, self.settled), traces)
         return self._choice(traces)
 

@@ -22,7 +22,8 @@ arms = st.builds(
     small=st.sampled_from(("S", "L")),
     large=st.sampled_from(("S", "L")),
     n=st.integers(1, 4),
-    m=st.integers(0, 4),
+    m=st.integers(0, 2),
+    rounds=st.integers(1, 2),
     chunk=st.sampled_from((5, 10)),
     limit=st.sampled_from((5, 12, 20, 100)),
     patience=st.integers(1, 3),
@@ -67,7 +68,7 @@ def test_it_says_what_the_pool_cannot_give() -> None:
     with pytest.raises(InputError, match="multiple of 5 tokens"):
         Gauge(pool, "flops")(Staged("S", "L", chunk=7, temperature=0.7))
     with pytest.raises(InputError, match="more than the pool has"):
-        Gauge(pool, "flops")(Staged("S", "S", n=4, m=5, chunk=5, temperature=0.7))
+        Gauge(pool, "flops")(Staged("S", "S", n=4, m=2, rounds=3, chunk=5, temperature=0.7))
     with pytest.raises(InputError, match="no probes"):
         Gauge(make(counts=8), "flops")(Staged("S", "L", chunk=5, temperature=0.7))
 

@@ -1,0 +1,314 @@
+"""What a study on recorded answers found, in the shape of `result.json`, and the policy that it exports."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from autotts import __version__
+from autotts.core.cost import show
+from autotts.policy import controller
+from autotts.policy.schema import Policy
+from autotts.search.board import Spread
+from autotts.search.confirm import as_dict
+from autotts.search.crossfit import FEW, FOLDS, ROUNDS
+from autotts.search.export import digest
+from autotts.search.pooled import BINS, PoolStudy, Row, Step
+from autotts.search.result import judged
+from autotts.search.space import models_of
+from autotts.strategies.arms import parse
+
+
+def assemble(
+    study: PoolStudy, *, name: str, command: str, date: str, seconds: float, routing: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The result, in the shape `autotts.result/1`."""
+    recipe, ours, rows = study.recipe, study.headline, study.rows()
+    budget, binds, words = study.budget
+    recorded = study.gauge.recorded
+    gap = study.over(ours)
+    gaps = [("the chosen budget", gap)]
+    gaps += [
+        (show(step.budget, recipe.unit), study.resamples.difference(step.ours.value, step.uniform.value))
+        for step in study.steps
+    ]
+    fewest = [int(source.least) for source in study.gauge.sources]
+    return {
+        "format": "autotts.result/1",
+        "study": name,
+        "task": recorded.dataset,
+        "unit": recipe.unit,
+        "stopped": {"why": "done", "words": f"all {study.measured.screened:,} arms were measured on recorded answers"},
+        "budget": {
+            "asked": None if recipe.amount is None else recipe.amount.parts,
+            "text": recipe.budget or (f"accuracy {recipe.target:g}" if recipe.target else "none"),
+            "binds": binds,
+            "words": words,
+        },
+        "verdict": judged(gaps),
+        "policy": {"budget": budget, "route": _route(study, budget)},
+        "accuracy": as_dict(study.mean(ours.value)),
+        "cost": {"unit": recipe.unit, **_cost(study, ours), "cap": study.cap},
+        "over_uniform": as_dict(gap),
+        "baselines": [_baseline(study, row) for row in rows],
+        "frontier": [_step(study, step) for step in study.steps],
+        "levels": [_arms(study)],
+        "difficulty": _difficulty(study),
+        "routing": routing,
+        "spend": {"unit": recipe.unit, "total": 0, "search": 0, "confirm": 0, "draws": 0, "seconds": seconds},
+        "prompts": {"search": len(ours.value), "confirm": len(ours.value), "weights": "equal"},
+        "crossfit": {
+            "folds": FOLDS,
+            "problems": len(ours.value),
+            "words": f"each prompt is answered by a policy that was chosen on other prompts ({FOLDS} folds"
+            + (f", cut {ROUNDS} times)" if len(ours.value) < FEW else ")"),
+        },
+        "pool": {
+            "files": list(recipe.pools),
+            "roles": study.gauge.roles,
+            "digest": recorded.digest,
+            "samples": [min(fewest), max(fewest)],
+        },
+        "notes": notes(study),
+        "trials": {"raced": 0, "pruned": 0, "free": study.measured.screened, "failed": 0},
+        "rounds": [],
+        "provenance": {
+            "version": __version__,
+            "seed": recipe.seed,
+            "command": command,
+            "date": date,
+            "recipe": recipe.digest(),
+            "models": dict.fromkeys(study.gauge.roles, "recorded"),
+            "python": platform.python_version(),
+            "platform": platform.system(),
+        },
+    }
+
+
+def notes(study: PoolStudy) -> list[str]:
+    """What the figures leave out, in words that people should see."""
+    recorded, recipe = study.gauge.recorded, study.recipe
+    out = list(recorded.notes)
+    left = len(recorded.problems) - len(study.gauge.problems)
+    if left:
+        out.append(
+            f"{left} of {len(recorded.problems)} prompts have no labelled draws of every model: they are left out"
+        )
+    if recipe.unit == "flops":
+        out.append("FLOPs are 2 x active parameters x tokens; attention is not counted, since shapes are not recorded")
+    if study.gauge.sources and all(not source.drawn.family.exchangeable for source in study.gauge.sources):
+        out.append(
+            "one recorded run for each prompt and model: no votes; single models and routing between them remain"
+        )
+    if any(name == "staged" for name in study.board.names):
+        out.append(f"a probe counts as {recipe.probe_tokens} generated tokens (--probe-tokens)")
+    out.append("the oracle picks on the same draws that it is measured on, so the headroom is somewhat smaller")
+    return out
+
+
+def _cost(study: PoolStudy, found: Spread) -> dict[str, Any]:
+    spent = study.mean(found.cost)
+    path = float(found.sequential.mean())
+    return {
+        "mean": spent.value,
+        "low": spent.low,
+        "high": spent.high,
+        "p95": study.p95(found),
+        "sequential": path if np.isfinite(path) else None,
+    }
+
+
+def _baseline(study: PoolStudy, row: Row) -> dict[str, Any]:
+    routes = set(row.spread.route)
+    route = {"all": _shares(study, next(iter(routes)))} if len(routes) == 1 else {}
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "route": route,
+        "accuracy": as_dict(study.mean(row.spread.value)),
+        "cost": _cost(study, row.spread),
+        "difference": as_dict(study.resamples.difference(study.headline.value, row.spread.value)),
+        "over_uniform": as_dict(row.over),
+        "note": row.note or None,
+        "attainable": row.attainable,
+    }
+
+
+def _shares(study: PoolStudy, shares: Sequence[tuple[int, float]]) -> list[list[Any]]:
+    return [[study.board.arms[arm], share] for arm, share in shares]
+
+
+def _step(study: PoolStudy, step: Step) -> dict[str, Any]:
+    gap = study.resamples.difference(step.ours.value, step.uniform.value)
+    return {
+        "budget": step.budget,
+        "binds": True,
+        "route": _route(study, step.budget),
+        "accuracy": as_dict(study.mean(step.ours.value)),
+        "cost": _cost(study, step.ours),
+        "uniform": {
+            "route": {},
+            "accuracy": as_dict(study.mean(step.uniform.value)),
+            "cost": _cost(study, step.uniform),
+        },
+        "difference": as_dict(gap),
+        "equal_accuracy_cost": step.needed,
+        "oracle": {"accuracy": as_dict(study.mean(step.oracle.value)), "cost": _cost(study, step.oracle)},
+        "captured": None if step.captured is None else as_dict(step.captured),
+    }
+
+
+def _route(study: PoolStudy, budget: float) -> dict[str, list[list[Any]]]:
+    """Who gets what in the exported policy at a mean budget."""
+    low, high, share = _between(study, budget)
+    out = {}
+    for name in study.chosen.routes[0]:
+        one, two = study.chosen.routes[low][name], study.chosen.routes[high][name]
+        out[name] = [[one, 1.0]] if one == two or share <= 0 else [[one, 1.0 - share], [two, share]]
+    return out
+
+
+def _between(study: PoolStudy, budget: float) -> tuple[int, int, float]:
+    nominal = study.chosen.nominal
+    low = max(0, int(np.searchsorted(nominal, budget * (1 + 1e-12), side="right")) - 1)
+    if low + 1 >= len(nominal):
+        return low, low, 0.0
+    return low, low + 1, max(0.0, float((budget - nominal[low]) / (nominal[low + 1] - nominal[low])))
+
+
+def _arms(study: PoolStudy) -> dict[str, Any]:
+    """All arms that were measured well, as one level."""
+    board, budget = study.board, study.budget[0]
+    value, cost = board.value.mean(1), board.cost.mean(1)
+    front = {arm for route in study.chosen.routes for arm in route.values()}
+    shares: dict[str, float] = {}
+    for name, found in _route(study, budget).items():
+        for arm, share in found:
+            shares[arm] = shares.get(arm, 0.0) + share * study.chosen.frontier.weights.get(name, 0.0)
+    arms = []
+    for i in np.lexsort((value, cost)).tolist():
+        arm = board.arms[i]
+        spread = study.mean(board.value[i]) if arm in front else None
+        arms.append(
+            {
+                "arm": arm,
+                "value": float(value[i]),
+                "low": None if spread is None else spread.low,
+                "high": None if spread is None else spread.high,
+                "cost": float(cost[i]),
+                "free": True,
+                "frontier": arm in front,
+                "chosen": shares.get(arm, 0.0),
+            }
+        )
+    ours = study.headline
+    spent = study.mean(ours.cost)
+    return {
+        "bin": "all",
+        "share": 1.0,
+        "prompts": {"search": len(ours.value), "confirm": len(ours.value)},
+        "arms": arms,
+        "confirmed": {
+            "accuracy": as_dict(study.mean(ours.value)),
+            "cost": {"mean": spent.value, "low": spent.low, "high": spent.high},
+        },
+    }
+
+
+def _difficulty(study: PoolStudy) -> dict[str, Any]:
+    if study.rule is None:
+        return {"kind": "none", "why": f"{BINS} bins predicted from the prompt were not worth having on unseen prompts"}
+    return {"kind": "levels", "accuracy": study.rule.accuracy}
+
+
+# ---------------------------------------------------------------- the policy
+
+
+def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
+    """The policy file: every vertex of the frontier is a setting, so that a budget finds a fine dial."""
+    budget = study.budget[0]
+    settings: dict[float, tuple[dict[str, list[list[Any]]], dict[str, float]]] = {}
+    for cost in sorted({*study.chosen.nominal.tolist(), budget}):
+        route = _route(study, cost)
+        settings[cost] = (route, _expected(study, route))
+    names = sorted({arm for route, _ in settings.values() for shares in route.values() for arm, _ in shares})
+    ids = {arm: f"a{i}" for i, arm in enumerate(names)}
+    drawn: set[str] = set()
+    scored: set[str] = set()
+    for arm in names:
+        models, scorers = models_of(parse(arm))
+        drawn |= set(models)
+        scored |= set(scorers)
+    bins = list(study.chosen.routes[0])
+    frontier = []
+    for cost, (route, expected) in settings.items():
+        frontier.append(
+            {
+                "budget": cost,
+                "route": {name: [[ids[arm], share] for arm, share in shares] for name, shares in route.items()},
+                "expected": expected,
+            }
+        )
+    data: dict[str, Any] = {
+        "format": "autotts.policy/1",
+        "requires": [],
+        "task": {
+            "name": study.gauge.recorded.dataset,
+            "reader": "text",
+            "grader": "text",
+            "prompts": digest(study.gauge.problems),
+        },
+        "unit": study.recipe.unit,
+        "models": {role: _bound(study, role) for role in sorted(drawn)},
+        "scorers": {role: {"binding": {"engine": "recorded", "id": role}, "card": {}} for role in sorted(scored)},
+        "arms": {ids[arm]: {"arm": arm, "expected": _by_bin(study, arm, bins)} for arm in names},
+        "difficulty": {"kind": "none", "bins": bins}
+        if study.rule is None
+        else {"kind": "levels", "features": list(study.rule.features), "model": study.rule.to_json(), "bins": bins},
+        "frontier": frontier,
+        "default": list(settings).index(budget),
+        "cap": study.cap,
+        "controller": {**controller.DEFAULT.model_dump(), "budget": _held(study)},
+        "evidence": {key: result[key] for key in ("accuracy", "cost", "baselines", "prompts", "verdict", "crossfit")},
+        "made": {"version": __version__, **{k: result["provenance"][k] for k in ("date", "seed", "command")}},
+    }
+    return Policy.loads(json.dumps(data), "the exported policy")
+
+
+def _held(study: PoolStudy) -> float:
+    """The mean budget that serving holds: what was asked for, or what the policy was made for."""
+    asked = study.recipe.amount
+    return float(study.budget[0] if asked is None else asked.parts)
+
+
+def _expected(study: PoolStudy, route: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, float]:
+    """Mean value and cost of a route on all problems, as they were chosen from."""
+    bins, out = list(study.chosen.routes[0]), {"value": 0.0, "cost": 0.0}
+    for name, shares in route.items():
+        belongs = study.member[bins.index(name)] / study.member.sum()
+        for arm, share in shares:
+            i = study.board.index[arm]
+            out["value"] += share * float(study.board.value[i] @ belongs)
+            out["cost"] += share * float(study.board.cost[i] @ belongs)
+    return out
+
+
+def _by_bin(study: PoolStudy, arm: str, bins: Sequence[str]) -> dict[str, dict[str, float]]:
+    i = study.board.index[arm]
+    member = study.member
+    return {
+        name: {"value": float(study.board.value[i] @ w / w.sum()), "cost": float(study.board.cost[i] @ w / w.sum())}
+        for name, w in zip(bins, member, strict=True)
+    }
+
+
+def _bound(study: PoolStudy, role: str) -> dict[str, Any]:
+    family = next(s.drawn.family for s in study.gauge.sources if s.role == role)
+    binding = {"engine": "recorded", "id": f"pool:{study.gauge.recorded.digest}:{role}", "model": family.model}
+    binding |= {k: v for k in ("temperature", "top_p", "template", "effort") if (v := getattr(family, k)) is not None}
+    return {"binding": binding, "card": {k: v for k, v in asdict(family.card).items() if v is not None}}
