@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,13 @@ class Columns:
     probes: array[int] = field(default_factory=lambda: array("i"))  # how many each sample has
 
 
-def gather(paths: Sequence[Path]) -> Columns:
+def gather(paths: Sequence[Path], see: Callable[[Row, int], None] | None = None) -> Columns:
     """Read pools in the common layout, one after the other.
+
+    Parameters
+    ----------
+    see
+        Is shown each line and the number of its prompt.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def gather(paths: Sequence[Path]) -> Columns:
         A line is not what was expected, or contradicts an earlier one; the message names both places.
     """
     out = Columns()
-    reading = _Reading(out)
+    reading = _Reading(out, see)
     for path in paths:
         reading.file(path, written(path))
     if not out.family:
@@ -112,8 +117,9 @@ def gather(paths: Sequence[Path]) -> Columns:
 class _Reading:
     """The state of reading: look-up tables that the columns do not need afterwards."""
 
-    def __init__(self, out: Columns) -> None:
+    def __init__(self, out: Columns, see: Callable[[Row, int], None] | None) -> None:
         self._out = out
+        self._see = see
         self._problems: dict[str, int] = {}
         self._families: dict[tuple[Any, ...], int] = {}  # by the values as they were written
         self._made: dict[Made, int] = {}
@@ -127,6 +133,8 @@ class _Reading:
                 problem = self._problem(row, place)
                 family = self._family(row, place)
                 self._sample(row, problem)
+                if self._see is not None:
+                    self._see(row, problem)
             except ValueError as error:
                 raise InputError(f"{at(place)}: {error}") from None
             out.family.append(family)

@@ -14,6 +14,7 @@ import numpy as np
 from autotts.errors import InputError
 from autotts.pools.arrange import Pool, arrange, covered, digest
 from autotts.pools.gather import Columns, Made, Size, gather
+from autotts.pools.marked import Marks
 from autotts.pools.notes import counted, notes
 from autotts.pools.recorded import Family, Recorded
 from autotts.pools.sizes import checked_size
@@ -22,7 +23,11 @@ LONGEST_NAME: Final = 40  # characters of a template or effort in a role
 
 
 def load(
-    paths: Sequence[str | Path], *, models: Collection[str] = (), params: Mapping[str, float] | None = None
+    paths: Sequence[str | Path],
+    *,
+    models: Collection[str] = (),
+    params: Mapping[str, float] | None = None,
+    without: Collection[str] = (),
 ) -> Recorded:
     """Read pools in the common layout; several files are one pool, merged by prompt_id.
 
@@ -35,6 +40,8 @@ def load(
     params
         Parameters by model or role, as plain counts (4.02e9): what a token costs is computed from them, in place of
         what the files say.
+    without
+        Keys beside those of the layout, such as `contaminated`: a prompt is left out where any line of it says true.
 
     Raises
     ------
@@ -46,7 +53,9 @@ def load(
         raise InputError("expected at least one file of recorded answers, found none")
     for twice in (path for path, count in Counter(path.resolve() for path in files).items() if count > 1):
         raise InputError(f"{twice}: expected each file once, found it twice: its samples would count double")
-    columns = gather(files)
+    marks = Marks(without)
+    columns = gather(files, marks.see if without else None)
+    marked = marks.leave_out(columns)
     families = _families(columns, params or {})
     kept = _chosen(families, models)
     arranged = arrange(columns, families)
@@ -58,7 +67,7 @@ def load(
             f"sample: read the answers off the outputs with: autotts pool import {files[0]} --reader math --output "
             "POOL.jsonl"
         )
-    told = notes(pool, columns, arranged)
+    told = (*notes(pool, columns, arranged), *marked)
     if left := len(whole.problems) - len(pool.problems):
         told = (*told, f"{counted(left, 'problem')} left out: without samples of these models")
     return Recorded(_joined(list(columns.datasets)), pool.problems, pool.answers, pool.drawn, told, digest(pool))
