@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 # These spend the same on every prompt that takes as many tokens; the others look at the prompt's own first draws.
 FIXED = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish"})
 PLAIN = frozenset({"one", "vote"})
-CAUTION = 1.64  # standard errors: the lower end of a one-sided 95 % interval
+CAUTION = 2.0  # standard errors: many arms are compared, and the luckiest one must not win
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,16 +126,19 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
     solved = frontier(points, shares, unit=board.unit)
     routes: list[dict[str, str]] = []
     nominal: list[float] = []
+    best = -np.inf
     for vertex in solved.breakpoints:
         route = {name: vertex.route[name][0][0] for name in points}
-        mean = sum(
-            float(board.cost[board.index[arm]][rows] @ belongs) / len(rows)
-            for name, belongs in zip(names, member)
-            if (arm := route.get(name)) is not None
+        mean, right = (
+            sum(float(x[board.index[route[name]]][rows] @ w) for name, w in zip(names, member) if name in route)
+            / len(rows)
+            for x in (board.cost, board.value)
         )
-        if not nominal or mean > nominal[-1] * (1 + 1e-9):
+        # Surer is not enough: what costs more must be right more often as well.
+        if not nominal or (mean > nominal[-1] * (1 + 1e-9) and right > best):
             nominal.append(mean)
             routes.append(route)
+            best = right
     return Chosen(solved, np.array(nominal), tuple(routes))
 
 

@@ -22,8 +22,9 @@ from autotts.strategies.vote import Vote
 from autotts.strategies.weighted_vote import WeightedVote
 
 DRAWS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-FINISHED = (1, 2, 3, 5, 9, 17)
-THRESHOLDS = (0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
+RACES = (2, 3, 4, 6, 8, 12, 16)  # draws of first-finish: with more, the first are the careless ones
+FINISHED = (1, 2, 3, 5)
+THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.99)
 MOST = (4, 8, 16, 32, 64)
 WINDOWS = (2, 3, 4, 5, 8)
 PAIRED = 8  # models, above which arms of two models are not tried: there would be too many
@@ -73,7 +74,7 @@ def _of_one(source: Source) -> Iterator[Strategy]:
             Esc(most=n, window=w, **at) for n in MOST if n <= source.least for w in WINDOWS if w < n and n % w == 0
         )
     if source.timed and source.votes:
-        yield from (FirstFinish(n=n, k=k, **at) for n in counts for k in FINISHED if k < n)
+        yield from (FirstFinish(n=n, k=k, **at) for n in RACES if n <= source.least for k in FINISHED if k < n)
     if source.scored:
         yield from (BestOfN(n=n, by=SCORER, **at) for n in counts)
         if source.votes:

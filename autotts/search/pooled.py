@@ -191,13 +191,14 @@ class PoolStudy:
             )
         if asked is not None and asked.parts < high:
             return float(asked.parts), True, f"{asked} a prompt binds: the best arms would take {show(high, unit)}."
+        if asked is not None:
+            return high, False, f"{asked} a prompt binds nothing here: the best arms take {show(high, unit)}."
         enough = self._enough()
-        words = "No budget was given" if asked is None else f"{asked} a prompt binds nothing here"
         return (
             enough,
             False,
-            f"{words}: every arm fits (the dearest useful mix takes {show(high, unit)}). The policy is the cheapest "
-            f"that is not worse than the best beyond noise: {show(enough, unit)} a prompt.",
+            f"No budget was given. The policy is the cheapest that is not worse than the best beyond noise: "
+            f"{show(enough, unit)} a prompt (the best arms take {show(high, unit)}).",
         )
 
     def _target(self, target: float) -> tuple[float, bool, str]:
@@ -320,7 +321,9 @@ class PoolStudy:
     def steps(self) -> list[Step]:
         """The policy at budgets spread evenly, on a log scale, over what it can use."""
         low, high = self.ours.span
-        grid = np.geomspace(max(low, 1e-9), max(high, 1e-9), self.recipe.budgets + 2)[1:-1] if high > low * 1.01 else []
+        if not high > low * 1.01:
+            return []
+        grid = np.geomspace(low, high, self.recipe.budgets + 2)[1:-1]
         return [self.step(float(f"{b:.3g}")) for b in grid]
 
     def p95(self, found: Spread) -> float:
