@@ -73,18 +73,18 @@ def arms(level: Level, found: Result) -> Figure:
     ys = percent_bounds([a.value or 0.0 for a in placed] + inside([held]))
     on = sorted((a for a in placed if a.frontier), key=lambda a: a.cost or 0.0)
     data = [
-        _arm_marks([a for a in placed if a.free], "free", unit, size=6, symbol="circle-open", color=OTHER),
-        _arm_marks([a for a in placed if not a.free], "raced", unit, size=6, symbol="circle", color=OTHER),
+        _arm_marks([a for a in placed if a.free], "free", found, size=6, symbol="circle-open", color=OTHER),
+        _arm_marks([a for a in placed if not a.free], "raced", found, size=6, symbol="circle", color=OTHER),
         {
-            **_arm_marks(on, "frontier", unit),
+            **_arm_marks(on, "frontier", found),
             "mode": "lines",
             "line": {"color": OTHER, "width": 1.5},
             "hoverinfo": "skip",
         },
         _arm_marks(
-            [a for a in placed if a.chosen > 0], "chosen", unit, size=13, symbol="diamond-open", color=OURS, width=3
+            [a for a in placed if a.chosen > 0], "chosen", found, size=13, symbol="diamond-open", color=OURS, width=3
         ),
-        _held_out(level, unit),
+        _held_out(level, found),
     ]
     return {
         "data": [trace for trace in data if trace.get("x")],
@@ -95,7 +95,7 @@ def arms(level: Level, found: Result) -> Figure:
 def _arm_marks(
     marks: Sequence[Arm],
     name: str,
-    unit: str,
+    found: Result,
     *,
     size: int = 6,
     symbol: str = "circle",
@@ -109,20 +109,22 @@ def _arm_marks(
         "x": [a.cost for a in marks],
         "y": [100 * (a.value or 0.0) for a in marks],
         "marker": {"size": size, "symbol": symbol, "color": color, "line": {"width": width, "color": color}},
-        "hovertext": [_arm_hover(a, unit) for a in marks],
+        "hovertext": [_arm_hover(a, found) for a in marks],
         "hoverinfo": "text",
     }
 
 
-def _arm_hover(arm: Arm, unit: str) -> str:
+def _arm_hover(arm: Arm, found: Result) -> str:
+    where = "the search prompts" if found.crossfit is None else "all prompts"
     estimate = Interval(value=arm.value, low=arm.low, high=arm.high)
-    lines = [f"<b>{shown(arm.arm)}</b>", shown(f"{accuracy(estimate)} % right on the search prompts")]
-    lines.append(shown(f"mean cost {amount(arm.cost, unit)}"))
+    lines = [f"<b>{shown(arm.arm)}</b>", shown(f"{accuracy(estimate)} % right on {where}")]
+    lines.append(shown(f"mean cost {amount(arm.cost, found.unit)}"))
     kind = "computed from shared draws" if arm.free else "raced"
     lines.append(kind if arm.chosen <= 0 else f"{kind}; {percent(arm.chosen)} % of this level's prompts get it")
     return "<br>".join(lines)
 
 
-def _held_out(level: Level, unit: str) -> Figure:
-    spot = Spot("policy on held-out prompts", level.confirmed.cost, level.confirmed.accuracy)
-    return {**star([spot] if spot.placed else [], unit), "name": "held out"}
+def _held_out(level: Level, found: Result) -> Figure:
+    where = "held-out prompts" if found.crossfit is None else "prompts that it was not chosen on"
+    spot = Spot(f"policy on {where}", level.confirmed.cost, level.confirmed.accuracy)
+    return {**star([spot] if spot.placed else [], found.unit), "name": "held out"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autotts.errors import InputError
-from autotts.report import sections
+from autotts.report import compared, sections
 from autotts.report.axes import Figure
 from autotts.report.figures import arms, differences
 from autotts.report.markup import Html, data, element, join, text
@@ -44,8 +44,9 @@ def render(found: Result) -> str:
         "main",
         sections.headline(found),
         sections.plane(found) if "frontier" in figures else Html(""),
-        sections.baselines(found),
-        sections.budgets(found, drawn="differences" in figures),
+        compared.baselines(found),
+        compared.budgets(found, drawn="differences" in figures),
+        compared.routing(found),
         sections.route(found),
         sections.levels(found),
         sections.spent(found),

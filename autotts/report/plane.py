@@ -77,18 +77,22 @@ def frontier(found: Result) -> Figure:
     alike = _placed(
         Spot(f"uniform mixture at {amount(s.budget, unit)}", s.uniform.cost, s.uniform.accuracy) for s in steps
     )
+    best = _placed(
+        Spot(f"perfect knowledge at {amount(s.budget, unit)}", s.oracle.cost, s.oracle.accuracy) for s in steps
+    )
     others = _placed(baselines(found))
     chosen = _placed([Spot("the exported policy", found.cost, found.accuracy)])
-    everything = [*ours, *alike, *others, *chosen]
+    everything = [*ours, *alike, *best, *others, *chosen]
     xs, ys = cost_bounds([s.x for s in everything]), percent_bounds(inside([s.accuracy for s in everything]))
     data = [
         *_band(alike),
         _line(alike, "uniform mixture", ALIKE, "square-open", unit, dash="dash"),
+        _line(best, "perfect knowledge (not attainable)", OTHER, "diamond-open", unit, dash="dot"),
         *(_baseline(spot, unit) for spot in others),
         {**_line(ours, "our policy", OURS, "circle", unit, dash="solid"), **_bars(ours, OURS)},
         star(chosen, unit),
         # Letters come last, on top of all marks.
-        _letters(others, _label_places(others, [*ours, *alike], chosen, (xs, ys))),
+        _letters(others, _label_places(others, [*ours, *alike, *best], chosen, (xs, ys))),
     ]
     axes = (cost_axis(xs, unit), percent_axis(ys))
     return {"data": [trace for trace in data if trace.get("x")], "layout": layout(430, *axes)}

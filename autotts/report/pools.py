@@ -26,7 +26,7 @@ def findings_table(checked: Json) -> RenderableType:
     files = ", ".join(plain(file) for file in checked["files"])
     head = (
         f"{files}: {count(checked['lines'])} lines, {count(checked['problems'])} problems, "
-        f"{count(checked['models'])} models"
+        f"{_number(checked['models'], 'model')}"
     )
     grave = sum(1 for finding in checked["findings"] if finding["grave"])
     limits = len(checked["findings"]) - grave

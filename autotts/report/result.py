@@ -46,13 +46,24 @@ class Interval(Part):
     high: float | None = None
 
 
+def _measured(value: object) -> object:
+    return {"value": value} if isinstance(value, int | float) else value
+
+
+Measured: TypeAlias = Annotated[Interval, BeforeValidator(_measured)]  # with its interval, or the number alone
+
+
 class Cost(Part):
-    """Cost of a prompt in smallest parts of a unit: mean with its 95 % interval, and the 95th percentile."""
+    """Cost of a prompt in smallest parts of a unit: mean with its 95 % interval, and the 95th percentile.
+
+    `sequential` is the mean number of tokens on the critical path.
+    """
 
     mean: float | None = None
     low: float | None = None
     high: float | None = None
     p95: float | None = None
+    sequential: float | None = None
     cap: float | None = None
 
 
@@ -80,7 +91,10 @@ class Chosen(Part):
 
 
 class Baseline(Part):
-    """Something simpler that our policy is compared with; `difference` is ours minus it."""
+    """Something simpler that our policy is compared with; `difference` is ours minus it.
+
+    `over_uniform` is its accuracy minus that of the best uniform mixture at the same cost.
+    """
 
     name: Words = ""
     kind: str = ""
@@ -88,6 +102,7 @@ class Baseline(Part):
     accuracy: Interval = Interval()
     cost: Cost = Cost()
     difference: Interval = Interval()
+    over_uniform: Interval = Interval()
     note: str = ""
     attainable: bool = True
 
@@ -100,8 +115,18 @@ class Uniform(Part):
     cost: Cost = Cost()
 
 
+class Oracle(Part):
+    """What perfect knowledge of each prompt would give at a budget; nobody can have it."""
+
+    accuracy: Measured = Interval()
+    cost: Cost = Cost()
+
+
 class Step(Part):
-    """The policy at one mean budget, beside the uniform mixture at the same budget."""
+    """The policy at one mean budget, beside the uniform mixture at the same budget.
+
+    `captured` is the policy's share of the way from the uniform mixture to the oracle.
+    """
 
     budget: float | None = None
     binds: bool | None = None
@@ -111,6 +136,14 @@ class Step(Part):
     uniform: Uniform = Uniform()
     difference: Interval = Interval()
     equal_accuracy_cost: float | None = None
+    oracle: Oracle = Oracle()
+    captured: Measured = Interval()
+
+    @property
+    def headroom(self) -> float | None:
+        """What the oracle gets right more than the uniform mixture."""
+        best, alike = self.oracle.accuracy.value, self.uniform.accuracy.value
+        return None if best is None or alike is None else best - alike
 
 
 class Arm(Part):
@@ -193,6 +226,45 @@ class Round(Part):
     seconds: float | None = None
 
 
+class Routed(Part):
+    """RouteLLM's figures of one way to choose between two models (2406.18665).
+
+    apgr: the mean share of the gap between them that is closed, over all shares of prompts for the strong one; cptX:
+    the share of prompts that the strong model must get to close X % of the gap.
+    """
+
+    name: Words = ""
+    apgr: Measured = Interval()
+    cpt20: Measured = Interval()
+    cpt50: Measured = Interval()
+    cpt80: Measured = Interval()
+
+
+class Routing(Part):
+    """Two models and the ways to choose between them."""
+
+    weak: Words = ""
+    strong: Words = ""
+    weak_accuracy: Measured = Interval()
+    strong_accuracy: Measured = Interval()
+    rows: list[Routed] = []
+
+
+class Crossfit(Part):
+    """Prompts that were each answered by a policy chosen on the others."""
+
+    folds: int | None = None
+    problems: int | None = None
+    words: str = ""
+
+
+class Source(Part):
+    """The recorded answers that a study rests on."""
+
+    files: list[Words] = []
+    roles: list[Words] = []
+
+
 class Result(Part):
     """All that a study found."""
 
@@ -203,6 +275,7 @@ class Result(Part):
     policy: Chosen = Chosen()
     accuracy: Interval = Interval()
     cost: Cost = Cost()
+    over_uniform: Interval = Interval()
     baselines: list[Baseline] = []
     frontier: list[Step] = []
     levels: list[Level] = []
@@ -212,6 +285,10 @@ class Result(Part):
     trials: Trials = Trials()
     rounds: list[Round] = []
     verdict: str = ""
+    routing: Routing = Routing()
+    notes: list[Words] = []
+    crossfit: Crossfit | None = None
+    pool: Source = Source()
     provenance: dict[str, object] = {}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from autotts.report.markup import Column, Html, bar, definitions, element, join, table, text
 from autotts.report.numbers import amount, count, duration, level_name, percent, plain, share_text
 from autotts.report.plane import letter
-from autotts.report.result import Interval, Level, Result, Round
-from autotts.report.words import accuracy, difference, equal_accuracy, level_order, mixture, sentences
+from autotts.report.result import Interval, Level, Result, Round, Spend
+from autotts.report.words import accuracy, headroom_known, judged_on, level_order, sentences
 
 
 def headline(found: Result) -> Html:
@@ -29,6 +29,7 @@ def headline(found: Result) -> Html:
         element("div", *tiles, css="tiles"),
         element("p", text(sentences(found.model_copy(update={"verdict": ""})))),
         element("p", text(_ended(found)), css="soft") if _ended(found) else Html(""),
+        element("ul", *(element("li", text(note)) for note in found.notes), css="soft") if found.notes else Html(""),
     )
 
 
@@ -62,9 +63,12 @@ def _ended(found: Result) -> str:
 
 def plane(found: Result) -> Html:
     """The frontier figure and its key."""
-    marks = [("●", "ours", "our policy at the budgets, with 95 % intervals"), ("★", "ours", "the exported policy")]
+    star = "the exported policy" if found.crossfit is None else "our policy at the chosen budget"
+    marks = [("●", "ours", "our policy at the budgets, with 95 % intervals"), ("★", "ours", star)]
     if any(step.uniform.accuracy.value is not None for step in found.frontier):
         marks.append(("□", "alike", "best mixture that treats all prompts alike (band: 95 % interval)"))
+    if headroom_known(found):
+        marks.append(("◇", "", "perfect knowledge of each prompt: the headroom, which nobody can have"))
     key = [element("li", element("i", text(sign), css=css), element("span", text(name))) for sign, css, name in marks]
     for index, baseline in enumerate(found.baselines):
         name = plain(baseline.name) + ("" if baseline.attainable else " (cannot be had in service)")
@@ -73,96 +77,11 @@ def plane(found: Result) -> Html:
         element("h2", text("Accuracy over cost")),
         element(
             "p",
-            text("Up is better, left is cheaper. All figures come from held-out prompts with fresh draws."),
+            text(f"Up is better, left is cheaper. {_FRESH if found.crossfit is None else _CROSSED}"),
             css="soft",
         ),
         element("div", element("div", id="frontier", css="drawn"), element("ul", *key, css="key"), css="frontier"),
     )
-
-
-def baselines(found: Result) -> Html:
-    """Our policy beside the honest baselines."""
-    if not found.baselines:
-        return Html("")
-    columns = [
-        Column(""),
-        Column("right, % (95 % interval)", "w"),
-        Column("mean cost", "n"),
-        Column("p95 cost", "n"),
-        Column("ours minus it, points", "w"),
-    ]
-    rows = [[text("our policy"), text(accuracy(found.accuracy)), *_costs(found), Html("")]]
-    for index, b in enumerate(found.baselines):
-        name = element("span", text(f"{letter(index)}  {b.name}"))
-        notes = [plain(b.note)] if b.note else []
-        if not b.attainable:
-            notes.insert(0, "cannot be had in service")
-        about = element("div", text("; ".join(notes)), css="soft") if notes else Html("")
-        if len(b.route) == 1:  # the same for every prompt
-            arm = mixture(next(iter(b.route.values())))
-            about = Html(element("div", element("code", text(arm)), css="soft") + about)
-        costs = [text(amount(b.cost.mean, found.unit)), text(amount(b.cost.p95, found.unit))]
-        rows.append([Html(name + about), text(accuracy(b.accuracy)), *costs, _difference(b.difference)])
-    return join(
-        element("h2", text("Beside the baselines")),
-        element("p", text(_BASELINES), css="soft"),
-        table(columns, rows, first="first"),
-    )
-
-
-_BASELINES = (
-    "Each baseline was tuned on the search prompts, as the policy was, and is compared with it on the same held-out "
-    "prompts. The last column says how many points more of them the policy gets right; where its interval holds "
-    "zero, the two cannot be told apart. Costs differ, so read it together with the cost columns."
-)
-
-
-def _costs(found: Result) -> list[Html]:
-    return [text(amount(found.cost.mean, found.unit)), text(amount(found.cost.p95, found.unit))]
-
-
-def _difference(found: Interval) -> Html:
-    css = "good" if (found.low or 0.0) > 0 else "bad" if (found.high or 0.0) < 0 else ""
-    return element("span", text(difference(found)), css=css)
-
-
-def budgets(found: Result, *, drawn: bool) -> Html:
-    """The policy under other budgets, beside the uniform mixture at the same cost."""
-    if not found.frontier:
-        return Html("")
-    columns = [
-        Column("mean budget", "w"),
-        Column("policy, %", "w"),
-        Column("uniform mixture, %", "w"),
-        Column("difference, points", "w"),
-        Column("uniform needs", "n"),
-    ]
-    rows = []
-    for step in found.frontier:
-        needs = equal_accuracy(step.equal_accuracy_cost, step.cost.mean)
-        mark = " (does not bind)" if step.binds is False else ""
-        rows.append(
-            [
-                text(amount(step.budget, found.unit) + mark),
-                text(accuracy(step.accuracy)),
-                text(accuracy(step.uniform.accuracy)),
-                _difference(step.difference),
-                text(needs),
-            ]
-        )
-    return join(
-        element("h2", text("Does adapting to the prompt pay?")),
-        element("p", text(_BUDGETS), css="soft"),
-        element("div", id="differences", css="drawn") if drawn else Html(""),
-        table(columns, rows),
-    )
-
-
-_BUDGETS = (
-    "The policy against the best random mixture of arms that treats all prompts alike, at the same mean budget and on "
-    "the same prompts. A filled mark: the 95 % interval leaves out zero. 'Uniform needs' is how many times the "
-    "policy's compute the mixture would take to be as often right."
-)
 
 
 def route(found: Result) -> Html:
@@ -199,6 +118,10 @@ def route(found: Result) -> Html:
     )
 
 
+_FRESH = "All figures come from held-out prompts with fresh draws."
+_CROSSED = "All figures come from prompts on which what they show was not chosen."
+
+
 def _part(share: float) -> Html:
     return text("") if share >= 1.0 else Html(f"{text(share_text(share))} ")
 
@@ -208,7 +131,7 @@ def _rule(found: Result) -> str:
     right = [
         f"{percent(share)} % {where}"
         for share, where in (
-            (found.difficulty.accuracy, "out of fold on the search prompts"),
+            (found.difficulty.accuracy, "out of fold" + (" on the search prompts" if found.crossfit is None else "")),
             (found.difficulty.confirm_accuracy, "on the held-out prompts"),
         )
         if share is not None
@@ -232,7 +155,7 @@ def levels(found: Result) -> Html:
         facts = [] if level.share is None else [f"{share_text(level.share)} of the prompts"]
         facts.append(f"{count(len(level.arms))} arms")
         if level.prompts.search is not None:
-            facts.append(f"{count(level.prompts.search)} search prompts")
+            facts.append(f"{count(level.prompts.search)} {'search ' if found.crossfit is None else ''}prompts")
         chosen = [element("div", element("code", text(a.arm))) for a in level.arms if a.chosen > 0]
         figures.append(
             element(
@@ -245,7 +168,7 @@ def levels(found: Result) -> Html:
         )
     return join(
         element("h2", text("Arms by level" if len(found.levels) > 1 else "Arms")),
-        element("p", text(_LEVELS), css="soft"),
+        element("p", text(_LEVELS if found.crossfit is None else _LEVELS_CROSSED), css="soft"),
         element("div", *figures, css="levels"),
     )
 
@@ -254,6 +177,11 @@ _LEVELS = (
     "Every arm that was tried on the search prompts of a level: filled marks were raced, open ones computed from the "
     "same draws; the line is their frontier, blue diamonds are in the policy. The best of many arms looks better on "
     "the search prompts than it is; the star with its interval is what the policy reached on held-out prompts."
+)
+_LEVELS_CROSSED = (
+    "Every arm that was measured, on all prompts; the line is the frontier, blue diamonds are in the policy. The best "
+    "of many arms looks better here than it is; the star with its interval is what a policy reached on prompts that "
+    "it was not chosen on."
 )
 
 
@@ -275,7 +203,7 @@ def spent(found: Result) -> Html:
         "spent in all": "" if spend.total is None else amount(spend.total, found.unit),
         "limit": "" if spend.search_budget is None else amount(spend.search_budget, found.unit),
         "time": "" if spend.seconds is None else duration(spend.seconds),
-        "draws": "" if spend.draws is None else f"{count(spend.draws)} made, {count(spend.reused)} reused",
+        "draws": "" if spend.draws is None else _drawn(spend),
         "scores": "" if spend.scores is None else count(spend.scores),
         "tokens": "" if spend.tokens is None else count(spend.tokens),
         "trials": ""
@@ -287,6 +215,10 @@ def spent(found: Result) -> Html:
         return Html("")
     left = join(element("h2", text("What was spent")), definitions(facts), table(columns, rows) if rows else Html(""))
     return element("div", element("div", left), element("div", _rounds(found)), css="two")
+
+
+def _drawn(spend: Spend) -> str:
+    return f"{count(spend.draws)} made" + ("" if spend.reused is None else f", {count(spend.reused)} reused")
 
 
 def _rounds(found: Result) -> Html:
@@ -319,9 +251,12 @@ def _round(one: Round, unit: str) -> list[Html]:
 def reading(found: Result) -> Html:
     """How to read the page."""
     n = "the" if found.prompts.confirm is None else f"{count(found.prompts.confirm)}"
+    on = f"{n} held-out prompts, which the search never saw, each answered afresh"
+    if found.crossfit is not None:
+        on = judged_on(found) + (f": {plain(found.crossfit.words)}" if found.crossfit.words else "")
     lines = [
-        f"Accuracy is the share of right answers on {n} held-out prompts, which the search never saw, each answered "
-        "afresh. Intervals are 95 % bootstrap intervals over prompts; differences are paired, prompt by prompt.",
+        f"Accuracy is the share of right answers on {on}. Intervals are 95 % bootstrap intervals over prompts; "
+        "differences are paired, prompt by prompt.",
         "Cost is what a prompt would cost if it were asked alone: every draw is charged in full, and so are verifiers "
         "and cancelled draws. Spend is the new work that the study did; a draw that was reused is spent once.",
         "An arm is a way to spend compute on a prompt, such as vote(n=8, model=S, temperature=0.8): eight draws of "
@@ -336,9 +271,12 @@ def reading(found: Result) -> Html:
 
 def provenance(found: Result) -> Html:
     """Where the figures come from, and the command that makes them again."""
-    if not found.provenance:
+    pairs = {
+        "recorded answers": ", ".join(map(plain, found.pool.files)),
+        "roles": ", ".join(map(plain, found.pool.roles)),
+    }
+    if not found.provenance and not any(pairs.values()):
         return Html("")
-    pairs = {}
     for name, value in found.provenance.items():
         if isinstance(value, dict):
             pairs[plain(str(name))] = ", ".join(f"{plain(str(k))}: {plain(str(v))}" for k, v in value.items())

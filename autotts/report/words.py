@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotts.report.numbers import NOTHING, amount, count, level_name, percent, plain, share_text, signed
-from autotts.report.result import Baseline, Interval, Result, read
+from autotts.report.result import Baseline, Interval, Result, Routed, Routing, read
 
 
 def accuracy(found: Interval, between: str = " to ") -> str:
@@ -20,6 +20,14 @@ def difference(found: Interval) -> str:
     if found.value is None or found.low is None or found.high is None:
         return signed(found.value)
     return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def captured(found: Interval) -> str:
+    """A share of the headroom, in percent: `35 (10 to 61)`."""
+    low, high = ("" if x is None else f"{100 * x:.0f}" for x in (found.low, found.high))
+    if found.value is None:
+        return NOTHING
+    return f"{100 * found.value:.0f}" + (f" ({low} to {high})" if low and high else "")
 
 
 def mixture(arms: list[tuple[str, float]]) -> str:
@@ -56,6 +64,61 @@ def equal_accuracy(cost: float | None, ours: float | None) -> str:
     return f"{cost / ours:.2g} x" if cost / ours < 100 else f"{cost / ours:.0f} x"
 
 
+HEADROOM = (
+    "Headroom: how many points more than that mixture perfect knowledge of each prompt would get right at the same "
+    "cost, which nobody can have; captured: the policy's share of it."
+)
+
+
+def over_known(found: Result) -> bool:
+    """Whether rows are compared with the mixture at their own cost."""
+    return found.over_uniform.value is not None or any(b.over_uniform.value is not None for b in found.baselines)
+
+
+def path_known(found: Result) -> bool:
+    """Whether the tokens on the critical path are known of any row."""
+    return any(cost.sequential is not None for cost in (found.cost, *(b.cost for b in found.baselines)))
+
+
+def headroom_known(found: Result) -> bool:
+    """Whether it is known what perfect knowledge of each prompt would give."""
+    return any(step.headroom is not None for step in found.frontier)
+
+
+def two_models(routing: Routing) -> str:
+    """Which two models are chosen between, and what the figures of the choice mean."""
+    named = " and ".join(
+        plain(name) + ("" if right.value is None else f" ({percent(right.value)} % right)")
+        for name, right in ((routing.weak, routing.weak_accuracy), (routing.strong, routing.strong_accuracy))
+    )
+    return (
+        f"The weak and the strong model are {named}. APGR: the mean share of the gap between them that is closed, over "
+        "all shares of prompts that the strong one gets; 0.5 is chance. CPT: how many percent of the prompts it must "
+        "get to close so much of the gap."
+    )
+
+
+ROUTED = ("APGR", "CPT 20 %", "CPT 50 %", "CPT 80 %")
+
+
+def routed(row: Routed) -> list[str]:
+    """RouteLLM's figures of one way to choose: `0.598`, and calls in percent."""
+    apgr = row.apgr
+    text = NOTHING if apgr.value is None else f"{apgr.value:.3f}"
+    if apgr.value is not None and apgr.low is not None and apgr.high is not None:
+        text += f" ({apgr.low:.3f} to {apgr.high:.3f})"
+    return [text, *(percent(cpt.value) for cpt in (row.cpt20, row.cpt50, row.cpt80))]
+
+
+def judged_on(found: Result) -> str:
+    """The prompts that the figures are of, and why they are none that the policy was fitted to."""
+    n = found.prompts.confirm if found.crossfit is None else (found.crossfit.problems or found.prompts.confirm)
+    prompts = "prompts" if n is None else f"{count(n)} prompts"
+    if found.crossfit is not None:
+        return f"{prompts}, each answered by a policy chosen on the others"
+    return f"{prompts} that the search did not see, answered afresh"
+
+
 def words(result: Mapping[str, object]) -> str:
     """Two to four sentences: what was found, whether the budget binds, whether adapting to the prompt pays."""
     return sentences(read(result))
@@ -78,10 +141,12 @@ def sentences(found: Result) -> str:
 def _found(found: Result) -> str:
     if found.accuracy.value is None:
         return "The policy was not confirmed on held-out prompts, so no accuracy is stated"
-    prompts = (
-        "held-out prompts" if found.prompts.confirm is None else f"{count(found.prompts.confirm)} held-out prompts"
-    )
-    text = f"On {prompts} the policy is right on {percent(found.accuracy.value)} %"
+    right = f"{percent(found.accuracy.value)} %"
+    if found.crossfit is not None:
+        text = f"On {judged_on(found)}, {right} of the answers are right"
+    else:
+        n = found.prompts.confirm
+        text = f"On {'' if n is None else f'{count(n)} '}held-out prompts the policy is right on {right}"
     if found.accuracy.low is not None and found.accuracy.high is not None:
         text += f" (95 % interval {percent(found.accuracy.low)} to {percent(found.accuracy.high)})"
     if found.cost.mean is not None:

@@ -227,3 +227,60 @@ def nulls() -> Json:
     out["levels"][0]["arms"][4]["low"] = float("nan")
     out["rounds"][0] = {"round": 1, "area": None, "draws": None, "spend": None, "seconds": None}
     return out
+
+
+def pooled() -> Json:
+    """A study on recorded answers: cross-fitted, with everything that such a study may add."""
+    out = result()
+    out["study"] = "aime24"
+    out["prompts"] = {"search": 250, "confirm": 250, "weights": "equal"}
+    out["crossfit"] = {"folds": 5, "problems": 250, "words": "5 folds, cut 8 times"}
+    out["notes"] = ["prompt tokens are not recorded: what prompts cost is left out", "attention is not counted"]
+    out["pool"] = {"files": ["logs/aime24.jsonl.gz"], "roles": ["S", "M", "L@high"]}
+    out["cost"]["sequential"] = 14321.4
+    out["over_uniform"] = {"value": 0.013, "low": -0.004, "high": 0.031}
+    for index, row in enumerate(out["baselines"]):
+        row["cost"]["sequential"] = 9000.0 + 1000 * index
+        value = -0.002 * index
+        row["over_uniform"] = {"value": value, "low": value - 0.0015, "high": value + 0.0035}
+    for step in out["frontier"]:
+        gap = step["accuracy"]["value"] - step["uniform"]["accuracy"]["value"]
+        best = step["uniform"]["accuracy"]["value"] + 0.055
+        step["oracle"] = {"accuracy": interval(best, 0.02), "cost": cost(step["budget"])}
+        step["captured"] = {"value": gap / 0.055, "low": gap / 0.055 - 0.2, "high": gap / 0.055 + 0.25}
+    out["routing"] = {
+        "weak": "S",
+        "strong": "L",
+        "weak_accuracy": 0.6373,
+        "strong_accuracy": {"value": 0.8577},
+        "rows": [
+            {"name": "random", "apgr": 0.5, "cpt20": 0.2, "cpt50": 0.5, "cpt80": 0.8},
+            {"name": "prompt length", "apgr": interval(0.598, 0.031), "cpt20": 0.152, "cpt50": 0.36, "cpt80": None},
+        ],
+    }
+    out["difficulty"] = {"kind": "levels", "accuracy": 0.61}
+    out["spend"] = {"unit": "flops", "total": 0, "search": 0, "confirm": 0, "draws": 0, "seconds": 12.0}
+    return out
+
+
+def partly_pooled() -> Json:
+    """The same where some of it is not known of some rows."""
+    out = pooled()
+    out["over_uniform"] = None
+    out["cost"]["sequential"] = None
+    out["baselines"][1]["over_uniform"] = None
+    out["baselines"][2]["cost"]["sequential"] = float("nan")
+    out["frontier"][0]["oracle"] = out["frontier"][0]["captured"] = None
+    out["frontier"][1]["captured"] = None
+    out["routing"]["weak_accuracy"] = None
+    out["crossfit"] = {"folds": None, "problems": None, "words": None}
+    return out
+
+
+def hostile_pooled() -> Json:
+    """Names of a pool that would break a page or a terminal if they were taken as they are."""
+    out = pooled()
+    bad = "<script>alert('x')</script>[red]\x1b[31m" + "a-very-long-name-without-any-space" * 6
+    out["notes"][0] = out["crossfit"]["words"] = out["routing"]["weak"] = out["routing"]["rows"][0]["name"] = bad
+    out["pool"] = {"files": [bad], "roles": [bad]}
+    return out

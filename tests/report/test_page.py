@@ -14,7 +14,7 @@ from autotts.errors import InputError
 from autotts.report.page import write_page
 from tests.report import synthetic
 
-CASES = ("result", "hostile", "without_levels", "bare", "nulls")
+CASES = ("result", "hostile", "without_levels", "bare", "nulls", "pooled", "partly_pooled", "hostile_pooled")
 
 
 class Seen(HTMLParser):
@@ -82,6 +82,36 @@ def test_tells_all_of_the_result(tmp_path: Path) -> None:
     assert set(json.loads(seen.json)) == {"frontier", "differences", *(f"level-{i}" for i in range(5))}
 
 
+def test_tells_what_a_study_on_recorded_answers_adds(tmp_path: Path) -> None:
+    seen = page(synthetic.pooled(), tmp_path)
+    text = " ".join(" ".join(seen.text).replace("\xa0", " ").split())
+    for piece in (
+        "against the mixture at its cost, points",
+        "sequential tokens",
+        "14,321",
+        "+1.3 (-0.4 to +3.1)",
+        "headroom, points",
+        "35 (15 to 60)",
+        "Choosing between two models",
+        "0.598 (0.567 to 0.629)",
+        "attention is not counted",
+        "250 prompts, each answered by a policy chosen on the others: 5 folds, cut 8 times",
+        "logs/aime24.jsonl.gz",
+        "S, M, L@high",
+    ):
+        assert piece in text
+    for absent in ("held-out", "held out", "answered afresh", "the search prompts", "fresh draws", ", - reused"):
+        assert absent not in text
+    labels = [column["data-name"] for tag, column in seen.tags if tag == "td" and "data-name" in column]
+    assert "ours minus it, points" not in labels
+
+
+def test_what_is_not_there_has_no_place(tmp_path: Path) -> None:
+    text = "".join(page(synthetic.result(), tmp_path).text)
+    for absent in ("sequential", "against the mixture", "headroom", "captured", "APGR", "recorded answers"):
+        assert absent not in text
+
+
 def test_a_name_is_never_markup(tmp_path: Path) -> None:
     seen = page(synthetic.hostile(), tmp_path)
     assert "<script>alert('x')</script>" in "".join(seen.text)
@@ -92,6 +122,7 @@ def test_a_name_is_never_markup(tmp_path: Path) -> None:
     labels = json.dumps(json.loads(seen.json))
     assert "&lt;script&gt;" in labels
     assert "<script" not in labels
+    assert "".join(page(synthetic.hostile_pooled(), tmp_path).text).count("<script>alert('x')</script>") == 6
 
 
 @pytest.mark.parametrize("case", CASES)

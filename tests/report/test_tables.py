@@ -32,6 +32,7 @@ from autotts.report.words import words
 from tests.report import synthetic
 
 WIDTHS = (40, 80, 120)
+POOLED = ("pooled", "partly_pooled", "hostile_pooled")
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def told(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("case", ["result", "hostile", "without_levels", "bare", "nulls"])
+@pytest.mark.parametrize("width", (40, 60, 80, 100, 140))
+@pytest.mark.parametrize("case", ["result", "hostile", "without_levels", "bare", "nulls", *POOLED])
 def test_result_table_fits_and_is_plain_letters(case: str, width: int) -> None:
     text = printed(result_table(getattr(synthetic, case)()), width)
     assert max(len(line) for line in text.splitlines()) <= width
@@ -103,6 +104,38 @@ def test_result_table_tells_all_at_any_width(width: int) -> None:
     for budget in ("15 M", "40 M", "100 M", "250 M", "700 M"):
         assert budget in together
     assert "70 % one(model=M," in together
+
+
+@pytest.mark.parametrize("width", (60, 80, 100, 140))
+def test_a_study_on_recorded_answers_is_compared_at_equal_cost(width: int) -> None:
+    text = told(printed(result_table(synthetic.pooled()), width))
+    for piece in (
+        "On 250 prompts, each answered by a policy chosen on the others, 92.6 % of the answers are right",
+        "note: prompt tokens are not recorded: what prompts cost is left out",
+        "than the best mixture of arms that is drawn by lot at the same cost",
+        "+1.3 (-0.4 to +3.1)",
+        "-2.0 (",
+        "The weak and the strong model are S (63.7 % right) and L (85.8 % right)",
+        "0.598 (0.567 to 0.629)",
+        "+5.5",
+    ):
+        assert piece in text
+    assert "held-out" not in text
+    assert "ours minus it" not in text.replace("ours minus it is", "")
+    assert ("sequential" in text) == ("14,321" in text) == (width >= 100)
+    assert ("35 (15 to 60)" in text) == (width != 80)
+
+
+def test_headroom_is_the_oracle_minus_the_mixture_and_unknown_ones_are_dashes() -> None:
+    result = synthetic.partly_pooled()
+    result["frontier"][2]["oracle"]["accuracy"]["value"] = result["frontier"][2]["uniform"]["accuracy"]["value"] + 0.1
+    lines = printed(result_table(result), 100).splitlines()
+    rows = {
+        budget: next(line for line in lines if line.strip().startswith(budget)) for budget in ("15 M", "40 M", "100 M")
+    }
+    assert rows["15 M"].split()[-2:] == ["-", "-"]
+    assert rows["40 M"].split()[-2:] == ["+5.5", "-"]
+    assert "+10.0" in rows["100 M"]
 
 
 def test_a_terminal_gets_colours_and_the_same_words() -> None:
@@ -161,7 +194,7 @@ def test_lists_tell(name: str, pieces: list[str]) -> None:
 def test_importing_the_room_loads_no_figures() -> None:
     code = (
         "import sys, autotts.report, autotts.report.tables, autotts.report.lists, autotts.report.progress, "
-        "autotts.report.page, autotts.report.dashboard; "
+        "autotts.report.page, autotts.report.pools; "
         "sys.exit(bool({'plotly', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
