@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from autotts.errors import BudgetError, SearchBudgetReached
 from autotts.estimate.intervals import Interval
-from autotts.policy.allocation import Allocation
+from autotts.policy.allocation import Allocation, Point, frontier
 from autotts.search.choose import Baseline, Choice, Route, hull_arms, length_rule, tuned
 from autotts.search.level import Level
 from autotts.search.measure import Measured, Table, measure
 from autotts.search.recipe import Recipe
 from autotts.search.runs import Runner
 from autotts.search.together import together
-from autotts.strategies.arms import parse
+from autotts.strategies import POOLED
+from autotts.strategies.arms import name_of, parse
 
 Floats = NDArray[np.float64]
 
@@ -35,12 +36,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One way of answering the held-out prompts: accuracy and cost, prompt by prompt and with intervals."""
+    """One way of answering the held-out prompts: accuracy and cost, prompt by prompt and with intervals.
+
+    `sequential` is the mean virtual time of the arms' own runs: tokens that are generated one after another.
+    """
 
     measured: Measured
     accuracy: Interval
     cost: Interval
     p95: float
+    sequential: float
 
 
 class Confirmation:
@@ -52,6 +57,7 @@ class Confirmation:
         self.seed = seed
         self.resamples = held.table.resamples(seed)
         self.costs: dict[str, Floats] = {}
+        self.ticks: dict[str, Floats] = {}
 
     async def prepare(self, routes: Iterable[Sequence[Route]]) -> None:
         """Draw what some routes need: `routes` give, for each, every prompt's (arm, share)s."""
@@ -70,13 +76,19 @@ class Confirmation:
         strategy = parse(arm)
         self.runner.tally.expect(len(rows))
         ran = await together(self.runner.run(strategy, self.held.table.problems[row]) for row in rows)
-        costs = self.costs.setdefault(arm, np.full(len(self.held.table.problems), np.nan))
-        costs[list(rows)] = [r.cost for r in ran]
+        for found, values in ((self.costs, [r.cost for r in ran]), (self.ticks, [r.ticks for r in ran])):
+            of = found.setdefault(arm, np.full(len(self.held.table.problems), np.nan))
+            of[list(rows)] = values
 
     def figures(self, route: Sequence[Route]) -> Figures:
         """Accuracy and cost of a route, with 95 % intervals over prompts, and the 95th percentile of served costs."""
         got = self.held.table.mix(route)
-        return Figures(got, self.interval(got.value), self.interval(got.cost), self._p95(route))
+        path = sum(
+            self.held.table.weight[i] * share * self.ticks[arm][i]
+            for i, shares in enumerate(route)
+            for arm, share in shares
+        )
+        return Figures(got, self.interval(got.value), self.interval(got.cost), self._p95(route), float(path))
 
     def interval(self, values: Floats) -> Interval:
         """Mean over the traffic with a 95 % bootstrap interval; prompts are resampled within their level."""
@@ -104,9 +116,31 @@ class Confirmed:
     """All that the report needs of the held-out prompts."""
 
     ours: Figures
-    baselines: tuple[tuple[Baseline, Figures, Interval], ...]
-    budgets: tuple[tuple[float, Allocation, Figures, Hull], ...]
+    baselines: tuple[Compared, ...]
+    budgets: tuple[Step, ...]
     held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A baseline: what it gives, our gain over it, and its own gain over the hull at its cost."""
+
+    baseline: Baseline
+    figures: Figures
+    difference: Interval
+    over: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The policy at one budget, beside the hull and the oracle at the cost that it realised."""
+
+    budget: float
+    allocation: Allocation
+    figures: Figures
+    hull: Hull
+    oracle: Figures | None
+    captured: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +187,64 @@ async def confirm(
         {"all": mixture.route},
         "the fair uniform baseline: two arms for every prompt, mixed at random to our cost",
     )
-    rows = [(hull_name, mixture.figures, mixture.difference)]
+    rows = [Compared(hull_name, mixture.figures, mixture.difference, asked.interval(0.0 * ours.measured.value))]
     for b, route in zip(rivals, listed):
         got = asked.figures(route)
-        rows.append((b, got, asked.interval(ours.measured.value - got.measured.value)))
+        gap = asked.interval(ours.measured.value - got.measured.value)
+        rows.append(Compared(b, got, gap, hull_at(asked, curve, got).difference))
+    perfect = Oracle(asked)
+    best = perfect.at(ours.cost.value)
+    if best is not None:
+        note = f"perfect knowledge of every prompt, over {len(perfect.arms)} arms: an upper bound"
+        known = Baseline("oracle", "oracle", lambda i: (), {}, note, attainable=False)
+        gap = asked.interval(ours.measured.value - best.measured.value)
+        rows.append(Compared(known, best, gap, hull_at(asked, curve, best).difference))
     budgets = []
     for (budget, allocation), plan in zip(choice.budgets, plans):
         got = asked.figures(plan)
-        budgets.append((budget, allocation, got, hull_at(asked, curve, got)))
+        hull_there, oracle = hull_at(asked, curve, got), perfect.at(got.cost.value)
+        captured = None if oracle is None else _captured(asked, got, hull_there, oracle)
+        budgets.append(Step(budget, allocation, got, hull_there, oracle, captured))
     return Confirmed(ours, tuple(rows), tuple(budgets), held)
+
+
+def _captured(asked: Confirmation, ours: Figures, hull: Hull, oracle: Figures) -> Interval | None:
+    """The share of the gap between the hull and the oracle that ours captured; None where there is hardly a gap."""
+    room = oracle.measured.value - hull.figures.measured.value
+    if asked.interval(room).low < 1e-3:
+        return None
+    return asked.resamples.ratio(ours.measured.value - hull.figures.measured.value, room)
+
+
+class Oracle:
+    """What perfect knowledge of every held-out prompt would give, over the arms that were measured on all of them.
+
+    Only arms whose value is an expectation count: of arms that were run once, it would pick the lucky runs.
+    """
+
+    def __init__(self, asked: Confirmation) -> None:
+        table, every = asked.held.table, np.arange(len(asked.held.table.problems))
+        self.asked = asked
+        self.arms = [
+            arm
+            for arm in sorted(table.arms)
+            if name_of(parse(arm)) in POOLED
+            and table.known(arm, every)
+            and arm in asked.costs
+            and not bool(np.isnan(asked.costs[arm]).any())
+        ]
+        points = {
+            str(i): [Point(a, float(table.arms[a].value[i]), float(table.arms[a].cost[i])) for a in self.arms]
+            for i in every
+        }
+        self.solved = frontier(points, dict(zip(points, table.weight.tolist()))) if self.arms else None
+
+    def at(self, cost: float) -> Figures | None:
+        """The best at a mean cost; None where nothing was measured on all prompts."""
+        if self.solved is None:
+            return None
+        found = self.solved.at(min(max(cost, self.solved.cheapest.cost), self.solved.best.cost))
+        return self.asked.figures([found.route[str(i)] for i in range(len(self.asked.held.bin))])
 
 
 def hull_at(asked: Confirmation, curve: Sequence[tuple[str, Figures]], ours: Figures) -> Hull:

@@ -13,7 +13,7 @@ from autotts import __version__
 from autotts.core.cost import show
 from autotts.estimate.intervals import Interval, resample
 from autotts.search.choose import Choice, Route
-from autotts.search.confirm import Confirmed, Figures, Hull, as_dict
+from autotts.search.confirm import Compared, Confirmed, Figures, Hull, Step, as_dict
 from autotts.search.level import Level
 from autotts.search.recipe import Recipe
 from autotts.search.rounds import Round
@@ -69,31 +69,9 @@ def assemble(
         "policy": {"budget": choice.allocation.cost, "route": _routes(choice.allocation.route)},
         "accuracy": as_dict(ours.accuracy),
         "cost": {"unit": unit, **_cost(ours), "cap": None if recipe.cap_amount is None else recipe.cap_amount.parts},
-        "baselines": [
-            {
-                "name": b.name,
-                "kind": b.kind,
-                "route": _routes(b.route if b.kind != "hull" else {"all": b.routes(0)}),
-                "accuracy": as_dict(figures.accuracy),
-                "cost": _cost(figures),
-                "difference": as_dict(gap),
-                "note": b.note,
-                "attainable": b.attainable,
-            }
-            for b, figures, gap in confirmed.baselines
-        ],
-        "frontier": [
-            {
-                "budget": budget,
-                "binds": True,
-                "route": _routes(allocation.route),
-                "search": {"value": allocation.value, "cost": allocation.cost},
-                "accuracy": as_dict(figures.accuracy),
-                "cost": _cost(figures),
-                **_hull(hull),
-            }
-            for budget, allocation, figures, hull in confirmed.budgets
-        ],
+        "over_uniform": as_dict(confirmed.baselines[0].difference),
+        "baselines": [_compared(row) for row in confirmed.baselines],
+        "frontier": [_step(step) for step in confirmed.budgets],
         "levels": [_level(level, weights, choice, confirmed, recipe.seed) for level in levels],
         "difficulty": dict(difficulty),
         "spend": {
@@ -132,10 +110,42 @@ def assemble(
     }
 
 
+def _compared(row: Compared) -> dict[str, Any]:
+    b = row.baseline
+    return {
+        "name": b.name,
+        "kind": b.kind,
+        "route": _routes(b.route if b.kind != "hull" else {"all": b.routes(0)}),
+        "accuracy": as_dict(row.figures.accuracy),
+        "cost": _cost(row.figures),
+        "difference": as_dict(row.difference),
+        "over_uniform": as_dict(row.over),
+        "note": b.note,
+        "attainable": b.attainable,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    out = {
+        "budget": step.budget,
+        "binds": True,
+        "route": _routes(step.allocation.route),
+        "search": {"value": step.allocation.value, "cost": step.allocation.cost},
+        "accuracy": as_dict(step.figures.accuracy),
+        "cost": _cost(step.figures),
+        **_hull(step.hull),
+    }
+    if step.oracle is not None:
+        out["oracle"] = {"accuracy": as_dict(step.oracle.accuracy), "cost": _cost(step.oracle)}
+    if step.captured is not None:
+        out["captured"] = as_dict(step.captured)
+    return out
+
+
 def verdict(confirmed: Confirmed, unit: str) -> str:
     """Whether adapting to the prompt paid, in words that the interval allows."""
-    gaps = [("the chosen budget", confirmed.baselines[0][2])]
-    gaps += [(show(budget, unit), hull.difference) for budget, _, _, hull in confirmed.budgets]
+    gaps = [("the chosen budget", confirmed.baselines[0].difference)]
+    gaps += [(show(step.budget, unit), step.hull.difference) for step in confirmed.budgets]
     return judged(gaps)
 
 
@@ -163,7 +173,13 @@ def _routes(route: Mapping[str, Route]) -> dict[str, list[list[Any]]]:
 
 def _cost(figures: Figures) -> dict[str, float]:
     cost = figures.cost
-    return {"mean": cost.value, "low": cost.low, "high": cost.high, "p95": figures.p95}
+    return {
+        "mean": cost.value,
+        "low": cost.low,
+        "high": cost.high,
+        "p95": figures.p95,
+        "sequential": figures.sequential,
+    }
 
 
 def _hull(hull: Hull) -> dict[str, Any]:

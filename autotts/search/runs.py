@@ -70,12 +70,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How one run of an arm on one prompt went; cost in parts."""
+    """How one run of an arm on one prompt went: cost in parts, and ticks of virtual time (tokens in sequence)."""
 
     answer: str | None
     correct: bool
     cost: int
     ended: str
+    ticks: int = 0
 
 
 def family(strategy: Strategy) -> Family | None:
@@ -130,7 +131,7 @@ class Runner:
         choice: Choice | None = out.choice
         answer = None if choice is None else choice.node.answer
         correct = answer is not None and self.task.grade(answer, problem.answer)
-        return Ran(answer, correct, out.cost, out.ended)
+        return Ran(answer, correct, out.cost, out.ended, out.ticks)
 
     async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> tuple[list[Node], list[float]]:
         """The first `count` draws of a family, and their scores; what is stored is not drawn again."""
