@@ -183,8 +183,8 @@ class _Budgets:
         table.add_column(Text(f"difference,{end}points"), justify="left", no_wrap=True)
         table.add_column(Text(f"its{end}need"), justify="right", no_wrap=True)
         if room:
-            table.add_column(Text("headroom,\npoints"), justify="right", no_wrap=True)
-            table.add_column(Text("captured,\n%"), justify="left" if wide else "right", no_wrap=True)
+            table.add_column(Text("headroom\npoints"), justify="right", no_wrap=True)
+            table.add_column(Text("captured\n%"), justify="left" if wide else "right", no_wrap=True)
         for step in self.found.frontier:
             ours, theirs = step.accuracy, step.uniform.accuracy
             cells = [

@@ -24,10 +24,8 @@ def difference(found: Interval) -> str:
 
 def captured(found: Interval) -> str:
     """A share of the headroom, in percent: `35 (10 to 61)`."""
-    low, high = ("" if x is None else f"{100 * x:.0f}" for x in (found.low, found.high))
-    if found.value is None:
-        return NOTHING
-    return f"{100 * found.value:.0f}" + (f" ({low} to {high})" if low and high else "")
+    value, low, high = (NOTHING if x is None else f"{round(100 * x)}" for x in (found.value, found.low, found.high))
+    return value if NOTHING in (value, low, high) else f"{value} ({low} to {high})"
 
 
 def mixture(arms: list[tuple[str, float]]) -> str:

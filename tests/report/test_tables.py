@@ -27,8 +27,9 @@ from autotts.report.lists import (
     task_examples,
     tasks_table,
 )
+from autotts.report.result import Interval
 from autotts.report.tables import result_table
-from autotts.report.words import words
+from autotts.report.words import captured, words
 from tests.report import synthetic
 
 WIDTHS = (40, 80, 120)
@@ -136,6 +137,11 @@ def test_headroom_is_the_oracle_minus_the_mixture_and_unknown_ones_are_dashes() 
     assert rows["15 M"].split()[-2:] == ["-", "-"]
     assert rows["40 M"].split()[-2:] == ["+5.5", "-"]
     assert "+10.0" in rows["100 M"]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(-0.001, "0"), (0.349, "35"), (None, "-"), (-0.1, "-10")])
+def test_a_share_of_the_headroom_is_a_whole_percent(share: float | None, shown: str) -> None:
+    assert captured(Interval(value=share)) == shown
 
 
 def test_a_terminal_gets_colours_and_the_same_words() -> None:
