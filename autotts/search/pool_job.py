@@ -28,7 +28,7 @@ from autotts.search.pool_recipe import PoolRecipe
 from autotts.search.pool_result import assemble, policy_of
 from autotts.search.pooled import PoolStudy
 
-# R from autotts.search.routing import routing
+from autotts.search.routing import routing
 from autotts.store.meta import Meta
 from autotts.strategies.arms import name_of, parse
 
@@ -51,7 +51,7 @@ class PoolJob:
         folder(self.out)
         tell("reading the pool", 0, 0)
         recipe = self.recipe
-        recorded = load([Path(p) for p in recipe.pools], models=recipe.models, params=recipe.params)
+        recorded = load(recipe.pools, models=recipe.models, params=recipe.params, without=recipe.without)
         gauge = Gauge(recorded, recipe.unit, recipe.probe_tokens)
         study = PoolStudy(recipe, gauge, tell)
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -61,7 +61,7 @@ class PoolJob:
             command=self.command,
             date=date,
             seconds=time.monotonic() - began,
-            routing=None,  # R routing(gauge, recipe.seed),
+            routing=routing(gauge, recipe.seed),
         )
         policy = policy_of(study, result)
         tell("writing", 0, 0)
