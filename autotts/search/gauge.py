@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,8 +28,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-VOTES = frozenset({"vote", "weighted_vote", "adaptive", "esc"})  # count equal answers
+VOTES = frozenset({"vote", "weighted_vote", "adaptive", "esc", "cascade", "staged"})  # count equal answers
 TIMED = frozenset({"first_finish"})  # need to know which draw ends first
+_EACH = ("answer", "correct", "tokens", "prompt_tokens", "score", "cut")  # one of each for a draw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,14 +96,25 @@ class Gauge:
     probe_tokens: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Leave out the draws of which nobody knows whether they are right: they would count as wrong."""
+        missing = {drawn.family.role: int(np.isnan(drawn.correct).sum()) for drawn in self.recorded.drawn}
+        if not (count := sum(missing.values())):
+            return
+        bare = [d.family.role for d in self.recorded.drawn if np.isnan(d.correct).all()]
+        if bare:
+            raise InputError(
+                f"pool: expected labels (`correct`) or gold answers (`answer`), found none for {', '.join(bare)}: add "
+                "them with autotts pool import --answers GOLD.jsonl, or leave the model out with --models"
+            )
+        named = ", ".join(role for role, some in missing.items() if some)
+        self.notes.append(f"{count:,} draws without a label ({named}) are left out")
+        self.recorded = replace(self.recorded, drawn=tuple(map(_labelled, self.recorded.drawn)))
+
     @cached_property
     def rows(self) -> Ints:
-        """The problems that every family has draws and labels of."""
-        covered = np.ones(len(self.recorded.problems), bool)
-        for drawn in self.recorded.drawn:
-            labelled = np.zeros(len(covered), bool)
-            np.logical_or.at(labelled, _owner(drawn), ~np.isnan(drawn.correct))
-            covered &= labelled
+        """The problems that every family has draws of."""
+        covered = np.all([drawn.counts > 0 for drawn in self.recorded.drawn], axis=0)
         found = np.flatnonzero(covered)
         if not len(found):
             raise InputError(
@@ -124,7 +137,7 @@ class Gauge:
             for a, text in enumerate(self.recorded.answers[i]):
                 out[p, a] = text == gold
         for drawn in self.recorded.drawn:
-            owner, known = _owner(drawn), (drawn.answer >= 0) & ~np.isnan(drawn.correct)
+            owner, known = _owner(drawn), drawn.answer >= 0
             place = np.full(len(self.recorded.problems), -1)
             place[self.rows] = np.arange(len(self.rows))
             used = known & (place[owner] >= 0)
@@ -152,7 +165,7 @@ class Gauge:
             raise InputError(
                 f"the pool has no draws of {role} at temperature={temperature:g}, top_p={top_p:g}; it has {known}"
             )
-        return min(fit, key=lambda s: (s.temperature is None, s.top_p is None))
+        return min(fit, key=lambda s: (s.temperature is None, s.top_p is None, not s.drawn.family.exchangeable))
 
     def __call__(self, strategy: Strategy, orders: int = 64, seed: int = 0) -> Estimate:
         """What an arm gives on each problem, [P]; arms asked with one seed see the same orderings of the draws.
@@ -169,21 +182,15 @@ class Gauge:
         if name not in POOLED:
             raise InputError(f"{show(strategy)}: a pool of recorded answers cannot know what other steps would give")
         source = self.source(s.model, s.temperature, s.top_p)
-        if name in VOTES and not source.votes:
-            raise InputError(f"{show(strategy)} counts answers, and those of {source.role} were not recorded")
-        if name in TIMED and not source.timed:
-            raise InputError(f"{show(strategy)} waits for the first to end, and tokens of {source.role} are not known")
-        if name != "one" and not source.drawn.family.exchangeable:
-            raise InputError(
-                f"{show(strategy)} needs independent samples; those of {source.role} are of the strategy "
-                f"{source.drawn.family.strategy!r}"
-            )
+        _refuse(strategy, source)
         parts = [(lot.rows, estimate(lot.pool, strategy, seed=seed, orders=orders)) for lot in source.lots]
         return self._joined(parts)
 
     def _two(self, strategy: Staged | Cascade, orders: int, seed: int) -> Estimate:
         small = self.source(strategy.small, strategy.temperature, strategy.top_p)
         large = self.source(strategy.large, strategy.temperature, strategy.top_p)
+        for source in (small, large):
+            _refuse(strategy, source)
         parts = []
         for one, two, rows in _pairs(small, large):
             if isinstance(strategy, Cascade):
@@ -225,7 +232,13 @@ class Gauge:
                 f"pool: tokens of {drawn.family.role} were not recorded (completion_tokens is null), so its cost in "
                 f"{self.unit} is not known: count in calls (--budget 4calls, --unit calls), or leave the model out"
             )
-        return drawn.family.card.prices(self.unit)
+        card = drawn.family.card
+        if self.unit in ("flops", "eflops") and card.parameters is None and card.active_parameters is None:
+            raise InputError(
+                f"pool: the parameters of {card.name} are not known, so its {self.unit} are not: give them, such as "
+                f"--params {shlex.quote(drawn.family.model)}=4.02e9, or count in tokens (--unit tokens)"
+            )
+        return card.prices(self.unit)
 
     def _lot(self, drawn: Drawn, rows: Ints, count: int, prices: Prices, votes: bool) -> Lot:
         at = drawn.start[self.rows[rows]][:, None] + np.arange(count)
@@ -237,11 +250,11 @@ class Gauge:
         later = np.array([prices.of_prompt(int(w), 0) for w in prompt], np.float64)
         score = drawn.score[at]
         scored = bool((~np.isnan(score)).any(1).all())
-        if scored and (np.nanmin(score) < 0 or np.nanmax(score) > 1):
-            score = 1.0 / (1.0 + np.exp(-score))  # logits: weights of a vote lie in [0, 1]
+        if logits(drawn):  # weights of a vote lie in [0, 1]
+            score = 1.0 / (1.0 + np.exp(-np.maximum(score, -700.0)))
         pool = Pool(
             answers=answer,
-            correct=np.nan_to_num(drawn.correct[at]) > 0.5,
+            correct=drawn.correct[at] > 0.5,
             prompt_cost=first,
             cost=cost.astype(np.float64),
             tokens=tokens,
@@ -275,9 +288,43 @@ class Gauge:
         )
 
 
+def _refuse(strategy: Strategy, source: Source) -> None:
+    """An error where the draws of a family cannot tell of a strategy."""
+    name, family = name_of(strategy), source.drawn.family
+    if name in VOTES and not source.votes:
+        raise InputError(f"{show(strategy)} counts answers, and those of {source.role} were not recorded")
+    if name in TIMED and not source.timed:
+        raise InputError(f"{show(strategy)} waits for the first to end, and tokens of {source.role} are not known")
+    if name != "one" and not family.exchangeable:
+        raise InputError(
+            f"{show(strategy)} needs independent samples; those of {source.role} are of the strategy "
+            f"{family.strategy!r}"
+        )
+
+
+def logits(drawn: Drawn) -> bool:
+    """Whether a family's scores are to be read as logits: some of them lie outside [0, 1]."""
+    known = drawn.score[~np.isnan(drawn.score)]
+    return bool(len(known) and (known.min() < 0 or known.max() > 1))
+
+
 def _owner(drawn: Drawn) -> Ints:
     """The problem of each draw, [S]."""
     return np.repeat(np.arange(len(drawn.start) - 1), drawn.counts)
+
+
+def _labelled(drawn: Drawn) -> Drawn:
+    """The draws that have a label."""
+    kept = ~np.isnan(drawn.correct)
+    if kept.all():
+        return drawn
+    counts = np.bincount(_owner(drawn)[kept], minlength=len(drawn.counts))
+    arrays = {name: getattr(drawn, name)[kept] for name in _EACH}
+    if drawn.probe_every:
+        lengths = np.diff(drawn.probe_start)
+        arrays["probe"] = drawn.probe[np.repeat(kept, lengths)]
+        arrays["probe_start"] = np.concatenate([[0], np.cumsum(lengths[kept])])
+    return replace(drawn, start=np.concatenate([[0], np.cumsum(counts)]), **arrays)
 
 
 def _pairs(small: Source, large: Source) -> list[tuple[Lot, Lot, Ints]]:
@@ -301,8 +348,6 @@ def _part(lot: Lot, rows: Ints) -> Lot:
 
 def _taken(of: Any, at: Ints) -> Any:
     """The same arrays for some of the problems."""
-    from dataclasses import fields, replace
-
     arrays = {f.name: getattr(of, f.name)[at] for f in fields(of) if isinstance(getattr(of, f.name), np.ndarray)}
     fresh: dict[str, Any] = {"_marches": {}} if isinstance(of, Probed) else {}
     return replace(of, **arrays, **fresh)

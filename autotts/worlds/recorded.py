@@ -133,7 +133,7 @@ class Recording:
             raise InputError(f"{role!r} is not in the pool {self.pool.dataset}; it has {', '.join(self.models)}")
         have = [(i, self.pool.drawn[i].family) for i in self._drawn[role]]
         fits = [
-            (f.temperature is not None, f.top_p is not None, -i)
+            (f.temperature is not None, f.top_p is not None, f.exchangeable, -i)
             for i, f in have
             if _fits(f.temperature, temperature) and _fits(f.top_p, top_p)
         ]
@@ -143,7 +143,7 @@ class Recording:
                 f"{role} at temperature {temperature:g} and top_p {top_p:g} was not recorded, so the pool "
                 f"{self.pool.dataset} cannot know it; it has {role} at {recorded}: write that in the arm"
             )
-        return -max(fits)[2]
+        return -max(fits)[3]
 
 
 def _beyond(score: Floats) -> bool:
