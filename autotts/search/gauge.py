@@ -232,6 +232,11 @@ class Gauge:
                 f"pool: tokens of {drawn.family.role} were not recorded (completion_tokens is null), so its cost in "
                 f"{self.unit} is not known: count in calls (--budget 4calls, --unit calls), or leave the model out"
             )
+        if self.unit != "calls" and not drawn.tokens.any():
+            raise InputError(
+                f"pool: expected completion_tokens above 0, found 0 in every sample of {drawn.family.role}, so its "
+                f"cost in {self.unit} is not known: count in calls (--budget 4calls, --unit calls), or leave the model out"
+            )
         card = drawn.family.card
         if self.unit in ("flops", "eflops") and card.parameters is None and card.active_parameters is None:
             raise InputError(
@@ -306,6 +311,14 @@ def logits(drawn: Drawn) -> bool:
     """Whether a family's scores are to be read as logits: some of them lie outside [0, 1]."""
     known = drawn.score[~np.isnan(drawn.score)]
     return bool(len(known) and (known.min() < 0 or known.max() > 1))
+
+
+def finest(recorded: Recorded) -> str:
+    """The finest unit that all of a pool can be counted in."""
+    if any(bool((drawn.tokens < 0).any()) for drawn in recorded.drawn):
+        return "calls"
+    known = all(drawn.family.active_parameters or drawn.family.parameters for drawn in recorded.drawn)
+    return "flops" if known else "tokens"
 
 
 def _owner(drawn: Drawn) -> Ints:

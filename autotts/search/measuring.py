@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autotts.core.strategy import Strategy
 from autotts.search.board import Board, undominated
 from autotts.search.crossfit import Fold
-from autotts.search.gauge import Gauge
+from autotts.search.gauge import Gauge, Source
 from autotts.search.grid import probed, probing
 from autotts.strategies.arms import parse, show
 from autotts.strategies.staged import Staged
@@ -20,6 +20,7 @@ from autotts.strategies.staged import Staged
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+Pair: TypeAlias = tuple[str, str] | None  # the two models of a staged vote; None for other arms
 Tell: TypeAlias = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 SCREENED = 16  # orderings of the first look
@@ -58,17 +59,20 @@ def measure(
     arms, able = list(arms), probed(gauge) if candidates else []
     first = _screen(gauge, arms, seed, tell)
     masks = [np.ones(len(arms), bool) for _ in trains]
-    if able:
-        scouts = probing(able, SCOUTS * len(able), f"scouts/{seed}")
+    if scouts := probing(able, SCOUTS * len(able), f"scouts/{seed}"):
         scouted = _screen(gauge, scouts, seed, tell)
         liked = [_favoured(scouted, first, train) for train in trains]
         wanted = set().union(*liked)
-        more = probing([p for p in able if (p[0].role, p[1].role) in wanted], candidates, f"staged/{seed}")
-        boards = [first, scouted, _screen(gauge, more, seed, tell)]
-        first = joined(boards)
-        arms = [*arms, *scouts, *more]
-        of = [_pair(arm) for arm in arms]
-        masks = [np.array([pair is None or pair in likes for pair in of]) for likes in liked]
+        # Each pair has a seed of its own: what one fold tries must not depend on the pairs that others favour.
+        more: dict[Strategy, set[Pair]] = {}
+        for pair in (p for p in able if _roles(p) in wanted):
+            for arm in probing([pair], -(-candidates // FAVOURED), f"staged/{seed}/{_roles(pair)}"):
+                more.setdefault(arm, set()).add(_roles(pair))
+        fresh = [arm for arm in more if arm not in set(scouts)]
+        of = [*({_pair(arm)} for arm in (*arms, *scouts)), *(more[arm] for arm in fresh)]
+        first = joined([first, scouted, _screen(gauge, fresh, seed, tell)])
+        arms = [*arms, *scouts, *fresh]
+        masks = [np.array([bool(pairs & {None, *likes}) for pairs in of]) for likes in liked]
     kept = [shortlist(first, train, mask) for train, mask in zip(trains, masks, strict=True)]
     names = np.flatnonzero(np.any(kept, axis=0))
     second = [arms[i] for i in names]
@@ -83,7 +87,11 @@ def _screen(gauge: Gauge, arms: Sequence[Strategy], seed: int, tell: Tell) -> Bo
     return board_of(gauge, arms, SCREENED, seed, lambda done: tell(words, done, len(arms)))
 
 
-def _pair(arm: Strategy) -> tuple[str, str] | None:
+def _roles(pair: tuple[Source, Source]) -> Pair:
+    return pair[0].role, pair[1].role
+
+
+def _pair(arm: Strategy) -> Pair:
     """The two models of a staged vote."""
     return (arm.small, arm.large) if isinstance(arm, Staged) else None
 
@@ -93,10 +101,10 @@ def _favoured(scouted: Board, first: Board, rows: NDArray[np.int64]) -> set[tupl
     names = [_pair(parse(arm)) for arm in scouted.arms]
     value, cost = scouted.value[:, rows].mean(1), scouted.cost[:, rows].mean(1)
     single = first.of(frozenset({"one"}))
-    low, high = float(first.cost[single].mean(1).min()), float(cost.max())
+    low, high = float(first.cost[single][:, rows].mean(1).min()), float(cost.max())
     budgets = np.geomspace(low, high, 12)
     score: dict[tuple[str, str], float] = {}
-    for pair in {name for name in names if name is not None}:
+    for pair in sorted({name for name in names if name is not None}):
         of = np.array([name == pair for name in names])
         v = np.concatenate([value[of], first.value[single][:, rows].mean(1)])
         c = np.concatenate([cost[of], first.cost[single][:, rows].mean(1)])
