@@ -235,7 +235,7 @@ class Gauge:
         if self.unit != "calls" and not drawn.tokens.any():
             raise InputError(
                 f"pool: expected completion_tokens above 0, found 0 in every sample of {drawn.family.role}, so its "
-                f"cost in {self.unit} is not known: count in calls (--budget 4calls, --unit calls), or leave the model out"
+                f"cost in {self.unit} is not known: count in calls (--unit calls), or leave the model out"
             )
         card = drawn.family.card
         if self.unit in ("flops", "eflops") and card.parameters is None and card.active_parameters is None:
