@@ -54,10 +54,16 @@ def setting(source: Source) -> Setting:
 def replayable(gauge: Gauge, names: Sequence[str] = ()) -> list[Strategy]:
     """Every arm on the grid that the pool answers; `names` are the strategies that are wanted, all by default."""
     out: list[Strategy] = []
-    for source in gauge.sources:
+    for source in named(gauge):
         out += _of_one(source)
     out += _cascades(gauge)
     return [s for s in out if not names or show(s).split("(")[0] in names]
+
+
+def named(gauge: Gauge) -> list[Source]:
+    """The families that the text of an arm can name; others are hidden behind one with the same settings."""
+    own = [(source, setting(source)) for source in gauge.sources]
+    return [source for source, at in own if gauge.source(at.model, at.temperature, at.top_p) is source]
 
 
 def _of_one(source: Source) -> Iterator[Strategy]:
@@ -83,7 +89,7 @@ def _of_one(source: Source) -> Iterator[Strategy]:
 
 def pairs(gauge: Gauge) -> list[tuple[Source, Source]]:
     """Families of a cheaper and a dearer model (or one model twice) that were sampled alike."""
-    usable = [s for s in gauge.sources if s.drawn.family.exchangeable and s.votes]
+    usable = [s for s in named(gauge) if s.drawn.family.exchangeable and s.votes]
     if len({s.role for s in usable}) > PAIRED:
         return []
     price = {id(s): float(s.drawn.family.card.prices(gauge.unit).generated or 1) for s in usable}

@@ -32,6 +32,7 @@ from autotts.search.gauge import Gauge
 from autotts.search.grid import replayable
 from autotts.search.measuring import Measured, Tell, measure
 from autotts.search.pool_recipe import PoolRecipe
+from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse
 
 Floats = NDArray[np.float64]
@@ -81,21 +82,33 @@ class PoolStudy:
     def __init__(self, recipe: PoolRecipe, gauge: Gauge, tell: Tell) -> None:
         self.recipe = recipe
         self.gauge = gauge
-        self.cuts: list[Fold] = folds(len(gauge.problems), recipe.seed)
-        arms = replayable(gauge, recipe.strategies)
-        staged = recipe.candidates if not recipe.strategies or "staged" in recipe.strategies else 0
-        if not arms:
+        if len(gauge.problems) < 2:
             raise InputError(
-                "pool: none of the strategies can be read off it; see autotts pool stats for what is missing"
+                "pool: expected at least 2 prompts, to choose on some and report on others, found 1; see autotts pool "
+                "stats"
             )
+        self.cuts: list[Fold] = folds(len(gauge.problems), recipe.seed)
+        # The fixed ones are measured whatever is wanted: they are what a policy is compared with.
+        arms = replayable(gauge, (*recipe.strategies, *FIXED) if recipe.strategies else ())
+        staged = recipe.candidates if not recipe.strategies or "staged" in recipe.strategies else 0
         self.measured: Measured = measure(gauge, arms, staged, self.cuts, recipe.seed, tell)
         tell("choosing, fold by fold", 0, 0)
         self.cap = None if recipe.cap_amount is None else float(recipe.cap_amount.parts)
-        if not self.board.within(self.cap).any():
-            least = int(self.board.worst.max(1).argmin())
+        self._check()
+
+    def _check(self) -> None:
+        """See that there is something to choose from, and to compare it with, in every fold."""
+        if not self.wanted & set(self.board.names):
+            raise InputError(
+                f"pool: none of the strategies {', '.join(self.recipe.strategies)} can be read off it; see autotts "
+                "pool stats for what is missing"
+            )
+        if not self._open(FIXED) or not self._open(self.wanted):
+            fixed = np.flatnonzero(self.board.of(FIXED))
+            least = int(fixed[self.board.worst[fixed].max(1).argmin()])
             raise BudgetError(
-                f"--cap {recipe.cap} is below what any arm may cost: {self.board.arms[least]} takes up to "
-                f"{show(float(self.board.worst[least].max()), recipe.unit)} a prompt; give at least that"
+                f"--cap {self.recipe.cap} is below what whole draws may cost: {self.board.arms[least]} takes up to "
+                f"{show(float(self.board.worst[least].max()), self.recipe.unit)} a prompt; give at least that"
             )
 
     @property
@@ -116,13 +129,21 @@ class PoolStudy:
         rows = np.arange(len(self.board.problems))
         return worth(self.board, self._may(self.measured.every), rows, BINS, self.recipe.seed)
 
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The strategies that a policy may use."""
+        return frozenset(self.recipe.strategies or STRATEGIES)
+
     def _may(self, arms: Bools, kinds: frozenset[str] | None = None) -> Bools:
-        """The arms within the cap, of some strategies or all."""
-        fit = arms & self.board.within(self.cap)
-        return fit if kinds is None else fit & self.board.of(kinds)
+        """The arms within the cap, of some strategies or of those that are wanted."""
+        return arms & self.board.within(self.cap) & self.board.of(self.wanted if kinds is None else kinds)
+
+    def _open(self, kinds: frozenset[str]) -> bool:
+        """Whether every choice finds an arm of these strategies within the cap."""
+        return all(self._may(kept, kinds).any() for kept in (*self.measured.allowed, self.measured.every))
 
     def curve(self, binning: Binning = together, kinds: frozenset[str] | None = None) -> Curve:
-        """A frontier of some strategies' arms over some bins."""
+        """A frontier of some strategies' arms (of those that are wanted: None) over some bins."""
         return curve(self.board, [self._may(kept, kinds) for kept in self.measured.allowed], self.cuts, binning)
 
     @cached_property
@@ -267,9 +288,9 @@ class PoolStudy:
             out.append(self._row(f"one draw of {model}", "one", spread(self.board, route)))
         for name, (kind, strategy) in TUNED.items():
             kinds = frozenset({strategy}) | SINGLE
-            if strategy in self.board.names:
+            if strategy in self.board.names and self._open(kinds):
                 out.append(self._row(name, kind, self.curve(kinds=kinds).matched(cost)))
-        if len(singles) > 1:
+        if len(singles) > 1 and self._open(SINGLE):
             mixed = self.curve(kinds=SINGLE).matched(cost)
             out.append(self._row("random routing", "random-routing", mixed, "one draw, of a model taken at random"))
         if len(self.board.problems) >= 4 * BINS:
@@ -297,7 +318,7 @@ class PoolStudy:
 
     @cached_property
     def _oracle(self) -> Any:
-        arms = np.flatnonzero(self._may(self.measured.every))
+        arms = np.flatnonzero(self.board.within(self.cap))
         points = {}
         for p in range(len(self.board.problems)):
             value, cost = self.board.value[arms, p], self.board.cost[arms, p]
