@@ -65,7 +65,7 @@ class Source:
 
     @property
     def scored(self) -> bool:
-        """Whether every draw has a score."""
+        """Whether its draws have scores; those without one rank last."""
         return all(lot.pool.score is not None for lot in self.lots)
 
     @property
@@ -254,7 +254,7 @@ class Gauge:
         first = np.array([prices.of_prompt(int(w), int(w)) for w in prompt], np.float64)
         later = np.array([prices.of_prompt(int(w), 0) for w in prompt], np.float64)
         score = drawn.score[at]
-        scored = bool((~np.isnan(score)).any(1).all())
+        scored = bool((~np.isnan(drawn.score)).any())  # of the family: a draw without a score ranks last
         if logits(drawn):  # weights of a vote lie in [0, 1]
             score = 1.0 / (1.0 + np.exp(-np.maximum(score, -700.0)))
         pool = Pool(

@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.pools.load import load
 from autotts.pools.sizes import parse_sizes
-from autotts.search.gauge import Gauge
+from autotts.search.gauge import Gauge, finest
 from autotts.search.measuring import Tell
 from autotts.search.optimize import Found, folder, storage
 from autotts.search.pool_recipe import PoolRecipe
 from autotts.search.pool_result import assemble, policy_of
 from autotts.search.pooled import PoolStudy
-
 from autotts.search.routing import routing
 from autotts.store.meta import Meta
 from autotts.strategies.arms import name_of, parse
@@ -50,8 +49,10 @@ class PoolJob:
         began = time.monotonic()
         folder(self.out)
         tell("reading the pool", 0, 0)
-        recipe = self.recipe
-        recorded = load(recipe.pools, models=recipe.models, params=recipe.params, without=recipe.without)
+        recorded = load(
+            self.recipe.pools, models=self.recipe.models, params=self.recipe.params, without=self.recipe.without
+        )
+        recipe = self.recipe if self.recipe.unit else replace(self.recipe, unit=finest(recorded))
         gauge = Gauge(recorded, recipe.unit, recipe.probe_tokens)
         study = PoolStudy(recipe, gauge, tell)
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -138,6 +139,6 @@ def prepared(
             raise InputError(f"--pool {path}: expected a file of recorded answers, found nothing there")
     if "trials" in given:
         given["candidates"] = given.pop("trials")
-    recipe = PoolRecipe(**given, params=parse_sizes(sizes), unit=next(iter(units), "flops"))
+    recipe = PoolRecipe(**given, params=parse_sizes(sizes), unit=next(iter(units), ""))
     name = Path(recipe.pools[0]).name.split(".")[0]
     return PoolJob(recipe, name, out or Path("runs") / name, url, command)

@@ -17,7 +17,8 @@ class PoolRecipe:
     """What a study on recorded answers is asked to do.
 
     `candidates` are the staged, probing arms that are drawn at random and screened (none where the pool has no
-    probes); `budgets` are those that the report shows beside the chosen one.
+    probes); `budgets` are those that the report shows beside the chosen one. `unit` "" is the finest that the pool
+    knows.
     """
 
     pools: tuple[str, ...]
@@ -28,7 +29,7 @@ class PoolRecipe:
     budget: str | None = None
     target: float | None = None
     cap: str | None = None
-    unit: str = "flops"
+    unit: str = ""
     candidates: int = 2000
     probe_tokens: int = 0
     seed: int = 0
