@@ -116,13 +116,12 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
     points: dict[str, list[Point]] = {}
     shares: dict[str, float] = {}
     for name, belongs in zip(names, member, strict=True):
-        if belongs.sum() <= 0:
-            continue
-        weight = belongs / belongs.sum()
+        some = float(belongs.sum())
+        weight = belongs / some if some > 0 else np.full(len(rows), 1.0 / len(rows))
         c = cost @ weight
         v = _cautious(value, c, plain, weight)
         points[name] = [Point(board.arms[found[i]], float(v[i]), float(c[i])) for i in undominated(v, c)]
-        shares[name] = float(belongs.sum() / len(rows))
+        shares[name] = some / len(rows)  # a bin of none still gets the arms that the multiplier gives it
     solved = frontier(points, shares, unit=board.unit)
     routes: list[dict[str, str]] = []
     nominal: list[float] = []
@@ -130,8 +129,7 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
     for vertex in solved.breakpoints:
         route = {name: vertex.route[name][0][0] for name in points}
         mean, right = (
-            sum(float(x[board.index[route[name]]][rows] @ w) for name, w in zip(names, member) if name in route)
-            / len(rows)
+            sum(float(x[board.index[route[name]]][rows] @ w) for name, w in zip(names, member, strict=True)) / len(rows)
             for x in (board.cost, board.value)
         )
         # Surer is not enough: what costs more must be right more often as well.
@@ -143,9 +141,8 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
 
 
 def used(chosen: Chosen, board: Board, rows: Ints, bins: Sequence[str]) -> Line:
-    """A frontier on other problems, whose bins are given; a bin that it does not know gets what the usual one gets."""
-    usual = max(chosen.frontier.weights, key=lambda name: chosen.frontier.weights[name])
-    choice = [[board.index[route.get(name, route[usual])] for name in bins] for route in chosen.routes]
+    """A frontier on other problems, whose bins are given."""
+    choice = [[board.index[route[name]] for name in bins] for route in chosen.routes]
     return Line(rows, chosen.nominal, np.array(choice, np.int64).reshape(len(chosen.routes), len(rows)))
 
 
@@ -269,11 +266,21 @@ class Curve:
     def cost_of(self, value: float) -> float | None:
         """The least realised mean cost at which the mean value is reached, or None."""
         low, high = self.span
+        below = low
         for budget in np.geomspace(max(low, 1e-9), max(high, low, 1e-9), 200):
-            mean, cost = self.means(float(budget))
-            if mean >= value - 1e-12:
-                return cost
+            if self.means(float(budget))[0] >= value - 1e-12:
+                return self._crossing(below, float(budget), value - 1e-12)
+            below = float(budget)
         return None
+
+    def _crossing(self, low: float, high: float, value: float) -> float:
+        """The mean cost where a mean value is reached, between two budgets of which the second reaches it."""
+        if self.means(low)[0] >= value:
+            return self.means(low)[1]
+        for _ in range(12):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.means(middle)[0] >= value else (middle, high)
+        return self.means(high)[1]
 
 
 def spread(board: Board, route: Sequence[tuple[tuple[int, float], ...]]) -> Spread:

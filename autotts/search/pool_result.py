@@ -301,10 +301,14 @@ def _expected(study: PoolStudy, route: Mapping[str, Sequence[Sequence[Any]]]) ->
 def _by_bin(study: PoolStudy, arm: str, bins: Sequence[str]) -> dict[str, dict[str, float]]:
     i = study.board.index[arm]
     member = study.member
-    return {
-        name: {"value": float(study.board.value[i] @ w / w.sum()), "cost": float(study.board.cost[i] @ w / w.sum())}
-        for name, w in zip(bins, member, strict=True)
-    }
+    out = {}
+    for name, belongs in zip(bins, member, strict=True):
+        w = belongs if belongs.any() else np.ones_like(belongs)  # no prompt was taken for this bin
+        out[name] = {
+            "value": float(study.board.value[i] @ w / w.sum()),
+            "cost": float(study.board.cost[i] @ w / w.sum()),
+        }
+    return out
 
 
 def _bound(study: PoolStudy, role: str) -> dict[str, Any]:
