@@ -16,13 +16,17 @@ import typer
 from autotts.errors import InputError
 
 if TYPE_CHECKING:
+    from autotts.pools.formats.source import Placed, Source
     from autotts.pools.importing import Imported
 
 pool_app = typer.Typer(
     help="Recorded answers: import, check, describe and export them.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Logs = Annotated[list[Path], typer.Argument(help="Logs: of pools, lm-evaluation-harness, Inspect or OpenAI's form.")]
+Logs = Annotated[
+    list[Path],
+    typer.Argument(help="Logs: of pools, lm-evaluation-harness, Inspect or OpenAI's form; or a study's folder."),
+]
 Files = Annotated[list[Path], typer.Argument(help="Files of recorded answers (.jsonl, .jsonl.gz, .parquet).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object; all else goes to stderr.")]
 
@@ -41,7 +45,8 @@ def import_(
     files: Logs,
     output: Annotated[Path, typer.Option(help="The pool to write (.jsonl, .jsonl.gz or .parquet).")],
     layout: Annotated[
-        str | None, typer.Option(help="Of the files: pool, lm-eval, inspect or openai.  [default: seen from each file]")
+        str | None,
+        typer.Option(help="Of the files: pool, lm-eval, inspect, openai or study.  [default: seen from each file]"),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model's name, where the files have none.")] = None,
     metric: Annotated[
@@ -62,13 +67,21 @@ def import_(
 
     Reads files line by line, so that they may be of any size, and writes the pool only if all of it could be read.
     """
-    from autotts.pools.importing import Wanted, import_pool
+    from autotts.pools.formats import LAYOUTS
+    from autotts.pools.importing import STUDY, Wanted, import_pool
     from autotts.pools.sizes import parse_sizes
 
     wanted = Wanted(layout, model, metric, parse_sizes(params or ()), reader, answers)
     with _counting("importing") as watch:
-        done = import_pool(files, output, wanted, watch=watch)
+        done = import_pool(files, output, wanted, watch=watch, readers={**LAYOUTS, STUDY: _grown})
     _show_imported(done, as_json)
+
+
+def _grown(source: Source) -> Placed:
+    """The samples of a study; what reads them is loaded only where there is one."""
+    from autotts.search.grown import read
+
+    yield from read(source)
 
 
 @pool_app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autotts.errors import InputError
+from autotts.pools.files import head
 from autotts.pools.formats import LAYOUTS, Reader
 from autotts.pools.formats.detect import detect
 from autotts.pools.formats.source import Source
@@ -21,6 +22,7 @@ from autotts.pools.writing import Write, writing
 EVERY: Final = 1000  # lines between two signs of life
 STUDY: Final = "study"  # the layout of a folder that holds a study's own samples
 DATABASE: Final = "autotts.db"
+_SQLITE: Final = b"SQLite format 3\0"  # how a file of a database begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,12 @@ def _layout(path: Path, wanted: str | None, readers: Mapping[str, Reader]) -> st
     if path.is_dir():
         if (path / DATABASE).is_file() and STUDY in readers:
             return STUDY
-        raise InputError(f"{path}: expected a file, found a folder: name its files, such as {path}/*.jsonl")
+        raise InputError(
+            f"{path}: expected a file, or the folder of a study (with {DATABASE} in it), found a folder: name its "
+            f"files, such as {path}/*.jsonl"
+        )
+    if STUDY in readers and head(path, len(_SQLITE)) == _SQLITE:
+        return STUDY
     return wanted or detect(path)
 
 

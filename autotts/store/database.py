@@ -48,6 +48,16 @@ def open(url: str, timeout: float = TIMEOUT) -> sa.Engine:
     return engine
 
 
+def ours(url: str) -> bool:
+    """Whether a database that is there holds our tables; nothing is written into it."""
+    engine = _engine(url)
+    try:
+        with faults(engine):
+            return sa.inspect(engine).has_table(META.name)
+    finally:
+        engine.dispose()
+
+
 def tune(engine: sa.Engine, timeout: float = TIMEOUT) -> None:
     """Make another engine on the same file (Optuna's) a good neighbour: it waits for writers, and syncs as we do."""
     _tune(engine, _patience(engine, timeout), own_transactions=False)

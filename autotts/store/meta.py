@@ -38,6 +38,10 @@ class Meta:
         with reading(self._engine) as connection:
             return [key.removeprefix(_RECIPE) for key in connection.scalars(query)]
 
+    def recipe(self, study: str) -> Any:
+        """Give the recipe that a study was made with, None where there is no such study."""
+        return self.get(_RECIPE + study)
+
     def claim(self, study: str, recipe: Mapping[str, Any]) -> bool:
         """Say that a study of this name has this recipe; True where it was new.
 

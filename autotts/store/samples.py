@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self, cast
 
@@ -26,6 +26,7 @@ from autotts.store.database import reading, writing
 from autotts.store.schema import SAMPLE, insert_new
 
 PAUSE = 0.03  # seconds in which rows gather for one transaction
+ASKED = 5000  # keys that one query asks for
 
 Row = tuple[Any, ...]
 
@@ -174,6 +175,17 @@ class Samples:
             self._changed.notify_all()
 
 
+def stored(engine: sa.Engine, keys: Sequence[Key]) -> dict[Key, Reply]:
+    """The replies that are kept under some keys, read from the database; keys without one are left out."""
+    found: dict[Key, Reply] = {}
+    shared: dict[Any, Any] = {}
+    with reading(engine) as connection:
+        for start in range(0, len(keys), ASKED):
+            query = sa.select(*_columns()).select_from(SAMPLE).where(SAMPLE.c.key.in_(keys[start : start + ASKED]))
+            found.update((row[0], _read_reply(tuple(row), shared)) for row in connection.execute(query))
+    return found
+
+
 _WRITTEN = tuple(c.name for c in SAMPLE.c)
 _READ = tuple(n for n in _WRITTEN if n not in ("binding", "parents", "created"))
 
@@ -240,10 +252,13 @@ def _execute_many(connection: sa.Connection, statement: str, rows: list[Row]) ->
         connection.exec_driver_sql(statement, [dict(zip(_WRITTEN, row, strict=True)) for row in rows])
 
 
-def _load(engine: sa.Engine, bindings: Collection[str] | None) -> dict[Key, Reply | Row]:
+def _columns() -> list[sa.ColumnElement[Any]]:
     # Only keys and bytes have a type: other columns are taken as the driver gives them, and converted when asked for.
-    columns = [c if isinstance(c.type, sa.LargeBinary) else sa.column(c.name) for c in SAMPLE.c if c.name in _READ]
-    query: sa.Select[Any] = sa.select(*columns).select_from(SAMPLE)
+    return [c if isinstance(c.type, sa.LargeBinary) else sa.column(c.name) for c in SAMPLE.c if c.name in _READ]
+
+
+def _load(engine: sa.Engine, bindings: Collection[str] | None) -> dict[Key, Reply | Row]:
+    query: sa.Select[Any] = sa.select(*_columns()).select_from(SAMPLE)
     if bindings is not None:
         query = query.where(SAMPLE.c.binding.in_(["", *bindings]))
     known: dict[Key, Reply | Row] = {}
