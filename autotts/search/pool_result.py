@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +18,8 @@ from autotts.search.board import Spread
 from autotts.search.confirm import as_dict
 from autotts.search.crossfit import FEW, FOLDS, ROUNDS
 from autotts.search.export import digest
+from autotts.search.gauge import logits
+from autotts.search.grid import PAIRED, named
 from autotts.search.pooled import BINS, PoolStudy, Row, Step
 from autotts.search.result import judged
 from autotts.search.space import models_of
@@ -93,7 +95,7 @@ def assemble(
 def notes(study: PoolStudy) -> list[str]:
     """What the figures leave out, in words that people should see."""
     recorded, recipe = study.gauge.recorded, study.recipe
-    out = list(recorded.notes)
+    out = [*recorded.notes, *study.gauge.notes]
     left = len(recorded.problems) - len(study.gauge.problems)
     if left:
         out.append(
@@ -105,10 +107,46 @@ def notes(study: PoolStudy) -> list[str]:
         out.append(
             "one recorded run for each prompt and model: no votes; single models and routing between them remain"
         )
+    out += [*_draws(study), *_scores(study)]
+    if len({source.role for source in study.gauge.sources if source.votes}) > PAIRED:
+        out.append(f"more than {PAIRED} models: arms of two models (cascades, staged votes) are not tried")
+    if study.board.value.min() == study.board.value.max():
+        every = "no draw is right" if study.board.value.max() == 0 else "every draw is right"
+        out.append(f"{every}: all arms are worth the same, and the cheapest is chosen")
     if any(name == "staged" for name in study.board.names):
         out.append(f"a probe counts as {recipe.probe_tokens} generated tokens (--probe-tokens)")
     out.append("the oracle picks on the same draws that it is measured on, so the headroom is somewhat smaller")
     return out
+
+
+def _draws(study: PoolStudy) -> Iterator[str]:
+    """What arms cannot do for want of draws."""
+    shown = named(study.gauge)
+    for source in study.gauge.sources:
+        family, most = source.drawn.family, int(source.drawn.counts[study.gauge.rows].max())
+        if source not in shown:
+            yield (
+                f"draws of {source.role} by the strategy {family.strategy!r} are not used: others with the same "
+                "temperature and top-p are, and the text of an arm cannot tell them apart"
+            )
+        elif family.exchangeable and source.least == 1:
+            yield f"{source.role} has one draw of some prompts: no votes of it; single draws and routing remain"
+        elif family.exchangeable and source.least < most:
+            yield f"arms take at most {source.least} draws of {source.role}: some prompts have no more (others {most})"
+
+
+def _scores(study: PoolStudy) -> Iterator[str]:
+    """What is to be known of recorded scores."""
+    for source in study.gauge.sources:
+        missing = np.isnan(source.drawn.score)
+        if not missing.all() and not source.scored:
+            yield f"scores of {source.role} are missing for some prompts: no arm of it goes by scores"
+        elif missing.any() and source.scored:
+            yield f"scores of {source.role} are missing in {int(missing.sum()):,} draws, which are picked last"
+        if source.scored and logits(source.drawn):
+            yield f"scores of {source.role} lie outside 0 to 1 and are read as logits"
+    if any(source.scored for source in study.gauge.sources):
+        yield "what a score took was not recorded, and is not counted"
 
 
 def _cost(study: PoolStudy, found: Spread) -> dict[str, Any]:
