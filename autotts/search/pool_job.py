@@ -53,6 +53,8 @@ class PoolJob:
             self.recipe.pools, models=self.recipe.models, params=self.recipe.params, without=self.recipe.without
         )
         recipe = self.recipe if self.recipe.unit else replace(self.recipe, unit=finest(recorded))
+        url = self.url or f"sqlite:///{self.out / 'autotts.db'}"
+        self._claim(url, recipe.identity() | {"pool": recorded.digest})
         gauge = Gauge(recorded, recipe.unit, recipe.probe_tokens)
         study = PoolStudy(recipe, gauge, tell)
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -66,15 +68,14 @@ class PoolJob:
         )
         policy = policy_of(study, result)
         tell("writing", 0, 0)
-        self._keep(study)
+        self._keep(url, study)
         policy.save(self.out / "policy.json")
         write_atomic(self.out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
         return Found(result, policy, self.out)
 
-    def _keep(self, study: PoolStudy) -> None:
-        """The measured arms as trials of one Optuna study, for its dashboard."""
-        url = self.url or f"sqlite:///{self.out / 'autotts.db'}"
-        with storage(url) as (engine, optunas):
+    def _claim(self, url: str, identity: dict[str, Any]) -> None:
+        """See that the database is for this study, before anything is measured."""
+        with storage(url) as (engine, _):
             meta = Meta(engine)
             others = [other for other in meta.studies() if other != self.name]
             if self.url is None and others:
@@ -82,7 +83,11 @@ class PoolJob:
                     f"--out {self.out}: expected a new folder or that of study {self.name!r}, found one that holds "
                     f"another study, {others[0]!r}; give another with --out"
                 )
-            meta.claim(self.name, {"pool": study.gauge.recorded.digest, "recipe": study.recipe.digest()})
+            meta.claim(self.name, identity)
+
+    def _keep(self, url: str, study: PoolStudy) -> None:
+        """The measured arms as trials of one Optuna study, for its dashboard."""
+        with storage(url) as (_, optunas):
             told = optuna.create_study(
                 study_name=f"{self.name}/all",
                 storage=optunas,

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from autotts.core.cost import Amount, parse_amount
+from autotts.core.cost import PARTS, Amount, parse_amount
 from autotts.errors import InputError
 from autotts.strategies import STRATEGIES
 
@@ -42,6 +43,11 @@ class PoolRecipe:
             raise InputError("expected --budget or --target, found both: give one of them")
         if self.target is not None and not 0 < self.target <= 1:
             raise InputError(f"target: expected an accuracy above 0 and up to 1, such as 0.9, found {self.target!r}")
+        if self.unit and self.unit not in PARTS:
+            raise InputError(f"--unit: expected one of {', '.join(PARTS)}, found {self.unit!r}")
+        for name, words in (("seed", "--seed"), ("candidates", "--trials"), ("probe_tokens", "--probe-tokens")):
+            if getattr(self, name) < 0:
+                raise InputError(f"{words}: expected a whole number of at least 0, found {getattr(self, name)}")
         for name in self.strategies:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")
@@ -58,6 +64,11 @@ class PoolRecipe:
     def cap_amount(self) -> Amount | None:
         """The most that one prompt may cost."""
         return None if self.cap is None else parse_amount(self.cap, "--cap")
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this study and no other, beside the pool itself; the rest may change when it is run again."""
+        free = {"pools", "budget", "target", "cap", "budgets"}
+        return {key: value for key, value in asdict(self).items() if key not in free}
 
     def digest(self) -> str:
         """A short hash of the whole recipe."""
