@@ -180,7 +180,7 @@ def test_a_truncated_gzip_file_is_an_error_that_says_how_to_keep_the_good_lines(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--layout", "csv"], "--layout: expected one of pool, lm-eval, inspect, openai, found 'csv'"),
+        (["--layout", "csv"], "--layout: expected one of pool, lm-eval, inspect, openai, study, found 'csv'"),
         (["--reader", "poem"], "--reader: expected one of"),
         (["--params", "S"], "--params: expected MODEL=COUNT"),
         (["--params", "S=large"], "--params S: expected a number"),
