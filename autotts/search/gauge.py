@@ -16,20 +16,24 @@ from autotts.core.strategy import Strategy
 from autotts.core.task import Problem
 from autotts.errors import InputError
 from autotts.estimate.cascaded import cascade
+from autotts.estimate.cut import cut
 from autotts.estimate.replayed import Estimate, Pool, estimate
 from autotts.estimate.staged import Probed, staged
 from autotts.pools.recorded import Drawn, Recorded
 from autotts.strategies import POOLED
 from autotts.strategies.arms import name_of, show
 from autotts.strategies.cascade import Cascade
+from autotts.strategies.cut import Cut
 from autotts.strategies.staged import Staged
+from autotts.strategies.vote import Vote
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-VOTES = frozenset({"vote", "weighted_vote", "adaptive", "esc", "cascade", "staged"})  # count equal answers
+VOTES = frozenset({"vote", "weighted_vote", "adaptive", "esc", "cascade", "cut", "staged"})  # count equal answers
 TIMED = frozenset({"first_finish"})  # need to know which draw ends first
+UNPROBED = "{} reads answers off running draws, and this pool has no probes"
 _EACH = ("answer", "correct", "tokens", "prompt_tokens", "score", "cut")  # one of each for a draw
 
 
@@ -178,13 +182,20 @@ class Gauge:
         s: Any = strategy
         if isinstance(strategy, Staged | Cascade):
             return self._two(strategy, orders, seed)
-        name = name_of(strategy)
-        if name not in POOLED:
+        if not isinstance(strategy, Cut) and name_of(strategy) not in POOLED:
             raise InputError(f"{show(strategy)}: a pool of recorded answers cannot know what other steps would give")
         source = self.source(s.model, s.temperature, s.top_p)
         _refuse(strategy, source)
-        parts = [(lot.rows, estimate(lot.pool, strategy, seed=seed, orders=orders)) for lot in source.lots]
-        return self._joined(parts)
+        return self._joined([(lot.rows, self._one(lot, strategy, orders, seed)) for lot in source.lots])
+
+    def _one(self, lot: Lot, strategy: Strategy, orders: int, seed: int) -> Estimate:
+        if not isinstance(strategy, Cut):
+            return estimate(lot.pool, strategy, seed=seed, orders=orders)
+        if lot.probed is not None:
+            return cut(lot.probed, self.right[lot.rows], strategy, seed=seed, orders=orders)
+        if (lot.pool.tokens < 0).any() or strategy.limit < lot.pool.tokens.max():
+            raise InputError(UNPROBED.format(show(strategy)))
+        return estimate(lot.pool, Vote(n=strategy.n), seed=seed, orders=orders)  # nothing is cut off
 
     def _two(self, strategy: Staged | Cascade, orders: int, seed: int) -> Estimate:
         small = self.source(strategy.small, strategy.temperature, strategy.top_p)
@@ -196,7 +207,7 @@ class Gauge:
             if isinstance(strategy, Cascade):
                 found = cascade(one.pool, two.pool, strategy, seed=seed, orders=orders)
             elif one.probed is None or two.probed is None:
-                raise InputError(f"{show(strategy)} reads answers off running draws, and this pool has no probes")
+                raise InputError(UNPROBED.format(show(strategy)))
             else:
                 found = staged(one.probed, two.probed, self.right[rows], strategy, seed=seed, orders=orders)
             parts.append((rows, found))

@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 ORDERS: Final = 64  # of a plan that is replayed ask by ask
 MOST_ORDERS: Final = 1024  # of one that is estimated on whole arrays, where these have room:
 CELLS: Final = 30_000_000
-ESTIMABLE: Final = POOLED | {"staged", "cascade"}  # what `gauge` knows
+ESTIMABLE: Final = POOLED | {"cut", "staged", "cascade"}  # what `gauge` knows
 
 Tell: TypeAlias = Callable[[int, int], None]  # called with how much is done, and of how much
 
@@ -103,14 +103,14 @@ def play(
 
 
 def _estimable(strategy: Strategy, pricing: Pricing) -> bool:
-    """Whether `gauge` has it; a call for each chunk is counted by replay only."""
+    """Whether `gauge` has it; calls for probes and chunks are counted by replay only."""
     name = name_of(strategy)
-    return name in ESTIMABLE and not (name == "staged" and pricing.unit == "calls")
+    return name in ESTIMABLE and not (name in ("cut", "staged") and pricing.unit == "calls")
 
 
 def _estimated(pool: Recorded, strategy: Strategy, pricing: Pricing, seed: int, notes: tuple[str, ...]) -> Played:
     room = CELLS // (len(pool.problems) * sum(needs(strategy).values()))
-    orders = int(np.clip(room, ORDERS, MOST_ORDERS)) if name_of(strategy) in POOLED else ORDERS
+    orders = int(np.clip(room, ORDERS, MOST_ORDERS)) if name_of(strategy) in POOLED | {"cut"} else ORDERS
     found = Gauge(pool, pricing.unit, pricing.probe_tokens)(strategy, orders, seed)
     known = timed(pool)
     unread = all(bool((d.prompt_tokens < 0).all()) for d in pool.drawn)

@@ -33,6 +33,8 @@ TOKENS = Pricing("tokens")
         "weighted_vote(n=5, by=score, model=S, temperature=0.7)",
         "cascade(small=S, large=L, n=3, m=2, sure=1, temperature=0.7)",
         "staged(small=S, large=L, n=3, m=2, chunk=5, limit=30, patience=2, temperature=0.7)",
+        "cut(n=5, limit=20, model=S, temperature=0.7)",
+        "cut(n=5, limit=40, model=S, temperature=0.7)",
     ],
 )
 @pytest.mark.parametrize("unit", ["flops", "tokens"])
@@ -135,6 +137,7 @@ def broken(**changes: Any) -> Recorded:
 LOST = np.full(32, -1)
 BEAM = "beam(n=4, m=2, by=score, model=S, temperature=0.7)"
 VOTE, STAGED = "vote(n=3, model=S, temperature=0.7)", "staged(small=S, large=S, n=1, m=1, chunk=5, temperature=0.7)"
+CUT = "cut(n=3, limit=20, model=S, temperature=0.7)"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,11 @@ VOTE, STAGED = "vote(n=3, model=S, temperature=0.7)", "staged(small=S, large=S, 
         ),
         (broken(family={"strategy": "greedy"}), VOTE, "tokens", "independent"),
         (broken(probe_every=0), STAGED, "calls", "recorded without probes"),
+        (broken(probe_every=0), STAGED, "tokens", "reads answers off running draws, and this pool has no probes"),
+        (broken(probe_every=0), CUT, "tokens", "reads answers off running draws, and this pool has no probes"),
+        (broken(probe_every=0), CUT, "calls", "recorded without probes"),
+        (broken(answer=LOST), CUT, "tokens", "counts equal answers, and none of S was recorded"),
+        (broken(), CUT.replace("limit=20", "limit=22"), "tokens", "limit expects a multiple of 5 tokens"),
         (broken(), STAGED.replace("chunk=5", "chunk=7"), "calls", "probed every 5 tokens"),
         (broken(), "vote(n=3, model=M, temperature=0.7)", "tokens", "'M' is not in the pool made; it has S"),
         (broken(), "vote(n=3, model=S, temperature=0.2)", "tokens", "it has S at temperature=0.7, top_p=1"),
@@ -165,6 +173,15 @@ def test_what_cannot_be_said_is_an_error_that_tells_why(pool: Recorded, text: st
     with pytest.raises(InputError) as error:
         play(pool, parse(text), Pricing(unit))
     assert words in str(error.value)
+
+
+def test_a_limit_that_no_draw_reaches_needs_no_probes_and_probes_are_calls() -> None:
+    free = parse(CUT.replace("limit=20", "limit=9999"))
+    bare, whole = play(broken(probe_every=0), free, TOKENS), play(broken(), parse(VOTE), TOKENS)
+    assert bare.by == "estimate" and bare.value.tolist() == whole.value.tolist()
+    assert bare.costs.tolist() == whole.costs.tolist()
+    counted = play(broken(), parse(CUT), Pricing("calls"))
+    assert counted.by == "replay" and 3 < counted.cost.mean() <= counted.costs.max() <= 6
 
 
 def test_without_tokens_calls_are_counted_and_without_answers_draws_can_be_chosen() -> None:
