@@ -63,13 +63,17 @@ def _row(name: str, found: Routed) -> dict[str, Any]:
 
 
 def _chances(gauge: Gauge) -> dict[str, Floats]:
-    """The chance of a right draw of each role on each problem, [P]; of a role's settings, the most accurate one."""
-    out: dict[str, Floats] = {}
+    """The chance of a right draw of each role on each problem, [P].
+
+    Of a role's settings, the most accurate one; a strategy that was recorded beside plain samples is no single draw.
+    """
+    found: dict[str, tuple[bool, float, Floats]] = {}
     for drawn in gauge.recorded.drawn:
-        found, role = _chance(drawn, gauge.rows), drawn.family.role
-        if role not in out or found.mean() > out[role].mean():
-            out[role] = found
-    return out
+        chance, family = _chance(drawn, gauge.rows), drawn.family
+        entry = family.exchangeable, float(chance.mean()), chance
+        if family.role not in found or entry[:2] > found[family.role][:2]:
+            found[family.role] = entry
+    return {role: chance for role, (_, _, chance) in found.items()}
 
 
 def _chance(drawn: Drawn, rows: Ints) -> Floats:

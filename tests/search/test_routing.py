@@ -97,6 +97,14 @@ def test_draws_count_as_chances_and_of_a_role_the_most_accurate_setting() -> Non
     assert found is not None and found["weak_accuracy"] == pytest.approx((0.5 + 0 + 0.5) / 3)
 
 
+def test_what_was_chosen_among_many_draws_is_no_single_draw() -> None:
+    chosen = drawn(replace(WEAK, strategy="best_of_100"), np.array([1, 1, 0]))
+    plain = drawn(WEAK, np.array([1, 0, 0]))
+    made = pool(("", "", ""), chosen, plain, drawn(replace(STRONG, strategy="greedy"), np.ones(3)))
+    found = routing(Gauge(made, "calls"), 0)
+    assert found is not None and found["weak_accuracy"] == pytest.approx(1 / 3) and found["strong_accuracy"] == 1
+
+
 def test_nothing_is_said_unless_one_of_two_models_is_better() -> None:
     prompts = ("a", "b", "c", "d")
     some, other = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])

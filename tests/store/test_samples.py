@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from autotts.core.world import Reply
 from autotts.errors import StoreError
 from autotts.store import database
-from autotts.store.samples import Samples
+from autotts.store import samples as kept
+from autotts.store.samples import Samples, stored
 from tests.store.world import BINDING, ROOT, Order, blend, key_of, sample, score
 
 
@@ -74,6 +75,20 @@ def test_a_failed_draw_and_a_root_come_back(tmp_path: Path) -> None:
         assert same(Reply(broken, reply.usage), again.get(order.key))
         root = again.get(ROOT.key)
         assert root is not None and root.state == "solve: 1+2" and root.value.tokens == ROOT.tokens
+    engine.dispose()
+
+
+def test_replies_are_read_by_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "ASKED", 2)
+    engine = database.open(url(tmp_path))
+    puts = [sample(n, state=f"text {n}") for n in range(5)]
+    with Samples(engine) as samples:
+        for put in puts:
+            samples.put(*put)
+    found = stored(engine, [key_of(9), *(order.key for order, _ in puts[1:])])
+    assert set(found) == {order.key for order, _ in puts[1:]}
+    assert all(same(reply, found[order.key]) for order, reply in puts[1:])
+    assert stored(engine, []) == {}
     engine.dispose()
 
 
@@ -189,7 +204,8 @@ def test_an_error_of_the_writer_does_not_hide_the_error_of_the_run(tmp_path: Pat
 WRITER = """
     import sys
     from autotts.store import database
-    from autotts.store.samples import Samples
+    from autotts.store import samples as kept
+from autotts.store.samples import Samples, stored
     from tests.store.world import sample
 
     samples = Samples(database.open(sys.argv[1]))
