@@ -77,8 +77,8 @@ def _chances(gauge: Gauge) -> dict[str, Floats]:
 
 
 def _chance(drawn: Drawn, rows: Ints) -> Floats:
-    """The share of right draws of each problem; what has no label counts as wrong, as in every estimate."""
-    right = np.concatenate(([0.0], np.cumsum(np.nan_to_num(drawn.correct) > 0.5)))
+    """The share of right draws of each problem; a gauge holds no draws without a label."""
+    right = np.concatenate(([0.0], np.cumsum(drawn.correct > 0.5)))
     start, end = drawn.start[rows], drawn.start[rows + 1]
     return np.asarray((right[end] - right[start]) / (end - start))
 

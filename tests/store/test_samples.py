@@ -204,8 +204,7 @@ def test_an_error_of_the_writer_does_not_hide_the_error_of_the_run(tmp_path: Pat
 WRITER = """
     import sys
     from autotts.store import database
-    from autotts.store import samples as kept
-from autotts.store.samples import Samples, stored
+    from autotts.store.samples import Samples
     from tests.store.world import sample
 
     samples = Samples(database.open(sys.argv[1]))
