@@ -26,6 +26,7 @@ Tell: TypeAlias = Callable[[str, int, int], None]  # what is done, how much of i
 SCREENED = 16  # orderings of the first look
 REFINED = 96  # orderings of the second, others than those of the first
 KEPT = 120  # arms that are measured again for each choice that is made
+BANDS = 8  # of cost, on a log scale, that share them
 SCOUTS = 40  # staged arms of each pair of models that say which pairs are worth more
 FAVOURED = 3  # pairs of models that are worth more
 
@@ -131,13 +132,18 @@ def joined(boards: Sequence[Board]) -> Board:
 
 
 def shortlist(board: Board, rows: NDArray[np.int64], mask: Bools) -> Bools:
-    """The arms nearest to the frontier of some problems, and those of each strategy that no other of it beats."""
+    """The arms nearest to the frontier of some problems at every cost, and each strategy's own best ones."""
     value, cost = board.value[:, rows].mean(1), board.cost[:, rows].mean(1)
     open_ = np.flatnonzero(mask)
     kept = np.zeros(len(value), bool)
     best = open_[undominated(value[open_], cost[open_])]
     gap = np.interp(np.log(np.maximum(cost, 1e-9)), np.log(np.maximum(cost[best], 1e-9)), value[best]) - value
-    kept[open_[np.argsort(gap[open_], kind="stable")[:KEPT]]] = True
+    # As many in each band of costs: most arms are cheap, and would leave few of the dear ones.
+    span = np.log(np.maximum(cost[open_], 1e-9))
+    band = np.clip(((span - span.min()) / max(float(np.ptp(span)), 1e-9) * BANDS).astype(int), 0, BANDS - 1)
+    for b in range(BANDS):
+        of = open_[band == b]
+        kept[of[np.argsort(gap[of], kind="stable")[: KEPT // BANDS]]] = True
     for name in set(board.names):
         of = np.flatnonzero(board.of(frozenset({name})) & mask)
         kept[of[undominated(value[of], cost[of])]] = True
