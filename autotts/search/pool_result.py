@@ -137,15 +137,13 @@ def _draws(study: PoolStudy) -> Iterator[str]:
 
 def _scores(study: PoolStudy) -> Iterator[str]:
     """What is to be known of recorded scores."""
-    for source in study.gauge.sources:
-        missing = np.isnan(source.drawn.score)
-        if not missing.all() and not source.scored:
-            yield f"scores of {source.role} are missing for some prompts: no arm of it goes by scores"
-        elif missing.any() and source.scored:
-            yield f"scores of {source.role} are missing in {int(missing.sum()):,} draws, which are picked last"
-        if source.scored and logits(source.drawn):
+    scored = [source for source in study.gauge.sources if source.scored]
+    for source in scored:
+        if missing := int(np.isnan(source.drawn.score).sum()):
+            yield f"scores of {source.role} are missing in {missing:,} draws, which are picked last"
+        if logits(source.drawn):
             yield f"scores of {source.role} lie outside 0 to 1 and are read as logits"
-    if any(source.scored for source in study.gauge.sources):
+    if scored:
         yield "what a score took was not recorded, and is not counted"
 
 
