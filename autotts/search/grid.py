@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -140,7 +141,7 @@ def probing(able: Sequence[tuple[Source, Source]], count: int, seed: str) -> lis
         if len(out) >= count:
             break
         one, two = able[len(out) % len(able)]
-        every = max(one.drawn.probe_every, two.drawn.probe_every)
+        every = math.lcm(one.drawn.probe_every, two.drawn.probe_every)
         values: dict[str, Any] = {
             k.name: k.type(rng.choice(k.domain.grid))
             for k in declared.values()
