@@ -188,7 +188,7 @@ class Stock:
                 yield row | self._sample(problem, found[key], index, asked, graded) | {"score": scores.get(key)}
 
     def _scores(self, keys: Keys, nodes: Sequence[Node]) -> dict[bytes, float]:
-        """The score of each node that was scored, by the node's key."""
+        """The score of each node that was scored (of several scorers, by the first), by the node's key."""
         asked = {node.key: [keys.of(Score(node, by))[1] for by in self.scorers] for node in nodes}
         found = stored(self.engine, list({key for listed in asked.values() for key in listed}))
         out: dict[bytes, float] = {}
