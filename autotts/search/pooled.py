@@ -207,13 +207,13 @@ class PoolStudy:
         if asked is not None and asked.parts < low:
             least = ", ".join(sorted(set(self.chosen.routes[0].values())))
             raise BudgetError(
-                f"budget {asked} a prompt is below the cheapest arm: {least} costs {show(low, unit)} a prompt on "
+                f"budget {self.recipe.budget} a prompt is below the cheapest arm: {least} costs {show(low, unit)} a prompt on "
                 "average; give at least that"
             )
         if asked is not None and asked.parts < high:
-            return float(asked.parts), True, f"{asked} a prompt binds: the best arms would take {show(high, unit)}."
+            return float(asked.parts), True, f"{self.recipe.budget} a prompt binds: the best arms would take {show(high, unit)}."
         if asked is not None:
-            return high, False, f"{asked} a prompt binds nothing here: the best arms take {show(high, unit)}."
+            return high, False, f"{self.recipe.budget} a prompt binds nothing here: the best arms take {show(high, unit)}."
         enough = self._enough()
         return (
             enough,
