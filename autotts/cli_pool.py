@@ -204,11 +204,10 @@ def _following(done: Imported) -> list[str]:
     """The commands that come next, with a budget in a unit that the pool knows."""
     path = shlex.quote(str(done.output))
     lacking = {lack.field for lack in done.lacks}
-    unit = "4calls" if "completion_tokens" in lacking else "20ktokens" if "params_b" in lacking else "1e15flops"
     return [
         f"autotts pool check {path}",
         f"autotts pool stats {path}",
-        f"autotts optimize --pool {path} --budget {unit}",
+        f"autotts optimize --pool {path}",
     ]
 
 

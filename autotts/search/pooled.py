@@ -284,8 +284,10 @@ class PoolStudy:
         singles = [i for i, name in enumerate(self.board.names) if name == "one"]
         for i in sorted(singles, key=lambda i: float(self.board.cost[i].mean())):
             route = [((i, 1.0),)] * len(self.board.problems)
-            model = str(getattr(parse(self.board.arms[i]), "model", ""))
-            out.append(self._row(f"one draw of {model}", "one", spread(self.board, route)))
+            arm: Any = parse(self.board.arms[i])
+            alone = sum(getattr(parse(self.board.arms[j]), "model", "") == arm.model for j in singles) == 1
+            name = f"one draw of {arm.model}" + ("" if alone else f" at temperature {arm.temperature:g}")
+            out.append(self._row(name, "one", spread(self.board, route)))
         for name, (kind, strategy) in TUNED.items():
             kinds = frozenset({strategy}) | SINGLE
             if strategy in self.board.names and self._open(kinds):
