@@ -201,9 +201,8 @@ def _show_imported(done: Imported, as_json: bool) -> None:
 
 
 def _following(done: Imported) -> list[str]:
-    """The commands that come next, with a budget in a unit that the pool knows."""
+    """The commands that come next."""
     path = shlex.quote(str(done.output))
-    lacking = {lack.field for lack in done.lacks}
     return [
         f"autotts pool check {path}",
         f"autotts pool stats {path}",
