@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 # These spend the same on every prompt that takes as many tokens; the others look at the prompt's own first draws.
 FIXED = frozenset({"one", "vote", "weighted_vote", "best_of_n", "first_finish"})
 PLAIN = frozenset({"one", "vote"})
-CAUTION = 2.0  # standard errors: many arms are compared, and the luckiest one must not win
+CAUTION = 1.0  # standard errors: many arms are compared, and the luckiest one must not win
 
 
 @dataclass(frozen=True, eq=False)
