@@ -148,8 +148,9 @@ def card(result: dict[str, Any]) -> str:
         "",
         "## What it took",
         "",
-        f"{tokens}, {show(spend['total'], unit)}, over all runs of the study. The last run made {spend['draws']:,} draws "
-        f"and scores, took up {spend['reused']:,} times one that was stored, and lasted {spend['seconds'] / 60:.1f} minutes.",
+        f"{tokens}, {show(spend['total'], unit)}, over all runs of the study. The last run made",
+        f"{spend['draws']:,} draws and scores, took up {spend['reused']:,} times one that was stored, and lasted",
+        f"{spend['seconds'] / 60:.1f} minutes.",
         f"It ended because {result['stopped']['words']}. Seed {result['provenance']['seed']}, recipe",
         f"`{result['provenance']['recipe']}`, models "
         + ", ".join(f"`{m}`" for m in result["provenance"]["models"].values())
