@@ -76,7 +76,10 @@ def optimize(
     search_budget: Annotated[
         str | None, typer.Option(help="The most that the whole study may spend, such as 1e12flops.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Arms to race, over all levels.  [default: 40]")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Arms to race, over all levels; of a pool: staged votes to try.  [default: 40; 2000]"),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which the search ends, at a round.")] = None,
     strategies: Annotated[
         str, typer.Option(help="Strategies to try, such as one,vote (see `autotts strategies`).  [default: all]")
