@@ -207,13 +207,21 @@ class PoolStudy:
         if asked is not None and asked.parts < low:
             least = ", ".join(sorted(set(self.chosen.routes[0].values())))
             raise BudgetError(
-                f"budget {self.recipe.budget} a prompt is below the cheapest arm: {least} costs {show(low, unit)} a prompt on "
-                "average; give at least that"
+                f"budget {self.recipe.budget} a prompt is below the cheapest arm: {least} costs {show(low, unit)} a "
+                "prompt on average; give at least that"
             )
         if asked is not None and asked.parts < high:
-            return float(asked.parts), True, f"{self.recipe.budget} a prompt binds: the best arms would take {show(high, unit)}."
+            return (
+                float(asked.parts),
+                True,
+                f"{self.recipe.budget} a prompt binds: the best arms would take {show(high, unit)}.",
+            )
         if asked is not None:
-            return high, False, f"{self.recipe.budget} a prompt binds nothing here: the best arms take {show(high, unit)}."
+            return (
+                high,
+                False,
+                f"{self.recipe.budget} a prompt binds nothing here: the best arms take {show(high, unit)}.",
+            )
         enough = self._enough()
         return (
             enough,
@@ -344,7 +352,7 @@ class PoolStudy:
     def steps(self) -> list[Step]:
         """The policy at budgets spread evenly, on a log scale, over what it can use."""
         low, high = self.ours.span
-        if not high > low * 1.01:
+        if not high > low * 1.01 or all(len(line.nominal) == 1 for line in self.ours.lines):
             return []
         grid = np.geomspace(low, high, self.recipe.budgets + 2)[1:-1]
         return [self.step(float(f"{b:.3g}")) for b in grid]
