@@ -210,9 +210,14 @@ class Curve:
 
     @cached_property
     def _parts(self) -> list[tuple[Floats, Floats]]:
-        """Value and cost of each line's vertices on its problems, [V, T]."""
+        """What each line's vertices add to the mean value and cost over all problems, [V]."""
+        count = len(self.board.problems)
         return [
-            (self.board.value[line.choice, line.rows], self.board.cost[line.choice, line.rows]) for line in self.lines
+            (
+                (self.board.value[line.choice, line.rows] / self._folds[line.rows]).sum(1) / count,
+                (self.board.cost[line.choice, line.rows] / self._folds[line.rows]).sum(1) / count,
+            )
+            for line in self.lines
         ]
 
     @cached_property
@@ -229,13 +234,13 @@ class Curve:
 
     def means(self, budget: float) -> tuple[float, float]:
         """Mean value and mean cost over all problems, at a nominal budget."""
-        value, cost = np.zeros(len(self.board.problems)), np.zeros(len(self.board.problems))
+        value = cost = 0.0
         for line, (v, c) in zip(self.lines, self._parts, strict=True):
             low, share = _place(line.nominal, budget)
             high = min(low + 1, len(line.nominal) - 1)
-            value[line.rows] += (1 - share) * v[low] + share * v[high]
-            cost[line.rows] += (1 - share) * c[low] + share * c[high]
-        return float((value / self._folds).mean()), float((cost / self._folds).mean())
+            value += float((1 - share) * v[low] + share * v[high])
+            cost += float((1 - share) * c[low] + share * c[high])
+        return value, cost
 
     def at(self, budget: float) -> Spread:
         """What each problem gets at a nominal budget."""
