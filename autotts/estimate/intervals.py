@@ -44,9 +44,14 @@ class Resamples:
         return self.mean(self._one_each(ours) - self._one_each(theirs))
 
     def ratio(self, over: Floats | Sequence[float], under: Floats | Sequence[float]) -> Interval:
-        """The ratio of two weighted means, such as cost for cost; the second must be positive."""
+        """The ratio of two weighted means, such as cost for cost; the second must be positive.
+
+        Resamples in which it is not are left out: there must be few, as where its own interval is above zero.
+        """
         a, b = self._one_each(over), self._one_each(under)
-        return self._interval(float(self.weight @ a / (self.weight @ b)), (self.drawn @ a) / (self.drawn @ b))
+        below = self.drawn @ b
+        kept = below > 0
+        return self._interval(float(self.weight @ a / (self.weight @ b)), (self.drawn @ a)[kept] / below[kept])
 
     def quantile(self, values: Floats | Sequence[float], share: float) -> Interval:
         """The smallest value that at least this share of the traffic does not exceed, such as 0.95 for p95."""

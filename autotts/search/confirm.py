@@ -211,7 +211,7 @@ async def confirm(
 def _captured(asked: Confirmation, ours: Figures, hull: Hull, oracle: Figures) -> Interval | None:
     """The share of the gap between the hull and the oracle that ours captured; None where there is hardly a gap."""
     room = oracle.measured.value - hull.figures.measured.value
-    if float((asked.resamples.drawn @ room).min()) < 1e-3:  # hardly a gap in some resample: a share means nothing
+    if asked.interval(room).low < 1e-3:  # hardly a gap: a share of it means nothing
         return None
     return asked.resamples.ratio(ours.measured.value - hull.figures.measured.value, room)
 

@@ -344,7 +344,7 @@ class PoolStudy:
         uniform, oracle = self.fixed.matched(cost), self.oracle(cost)
         room = oracle.value - uniform.value
         captured = None
-        if float((self.resamples.drawn @ room).min()) > 1e-3:
+        if self.mean(room).low > 1e-3:
             captured = self.resamples.ratio(ours.value - uniform.value, room)
         return Step(budget, ours, uniform, oracle, captured, self.fixed.cost_of(float(ours.value.mean())))
 
