@@ -93,7 +93,9 @@ class Chosen:
     routes: tuple[dict[str, str], ...]  # of each vertex: the arm of each bin
 
 
-def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence[str]) -> Chosen:
+def solve(
+    board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence[str], *, caution: float = 0.0
+) -> Chosen:
     """Allot arms to bins at every budget.
 
     Parameters
@@ -104,6 +106,8 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
         [N]: the problems to choose on.
     member
         [B, N]: how far each problem belongs to each bin; columns sum to one.
+    caution
+        By how many standard errors an arm's gain over plain votes is rated lower.
 
     Notes
     -----
@@ -119,7 +123,7 @@ def solve(board: Board, arms: Bools, rows: Ints, member: Floats, names: Sequence
         some = float(belongs.sum())
         weight = belongs / some if some > 0 else np.full(len(rows), 1.0 / len(rows))
         c = cost @ weight
-        v = _cautious(value, c, plain, weight)
+        v = _cautious(value, c, plain, weight, caution)
         points[name] = [Point(board.arms[found[i]], float(v[i]), float(c[i])) for i in undominated(v, c)]
         shares[name] = some / len(rows)  # a bin of none still gets the arms that the multiplier gives it
     solved = frontier(points, shares, unit=board.unit)
@@ -146,7 +150,7 @@ def used(chosen: Chosen, board: Board, rows: Ints, bins: Sequence[str]) -> Line:
     return Line(rows, chosen.nominal, np.array(choice, np.int64).reshape(len(chosen.routes), len(rows)))
 
 
-def _cautious(value: Floats, cost: Floats, plain: Bools, weight: Floats) -> Floats:
+def _cautious(value: Floats, cost: Floats, plain: Bools, weight: Floats, caution: float) -> Floats:
     """The lower end of each arm's mean value, [A]: that of the plain hull at its cost, and of the paired gain over it.
 
     Parameters
@@ -159,7 +163,7 @@ def _cautious(value: Floats, cost: Floats, plain: Bools, weight: Floats) -> Floa
         [N]: of the problems; sums to one.
     """
     mean = value @ weight
-    if value.shape[1] < 2 or not plain.any():
+    if not caution or value.shape[1] < 2 or not plain.any():
         return mean
     own = np.flatnonzero(plain)
     hull = own[_hull(mean[own], cost[own])]
@@ -167,7 +171,7 @@ def _cautious(value: Floats, cost: Floats, plain: Bools, weight: Floats) -> Floa
     spread = ((gain - (gain @ weight)[:, None]) ** 2) @ weight**2
     count = 1.0 / float((weight**2).sum())
     error = np.sqrt(spread * count / max(count - 1.0, 1.0))
-    return np.asarray(mean - CAUTION * error)
+    return np.asarray(mean - caution * error)
 
 
 def _hull(value: Floats, cost: Floats) -> Ints:

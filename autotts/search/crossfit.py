@@ -50,12 +50,15 @@ def folds(count: int, seed: int) -> list[Fold]:
     return out
 
 
-def curve(board: Board, arms: Sequence[Bools], cuts: Sequence[Fold], binning: Binning) -> Curve:
+def curve(
+    board: Board, arms: Sequence[Bools], cuts: Sequence[Fold], binning: Binning, *, caution: float = 0.0
+) -> Curve:
     """The frontier over some bins, cross-fitted; `arms` are those that each fold may use, [A] each."""
     lines = []
     for allowed, (train, test) in zip(arms, cuts, strict=True):
         binned = binning(board, train, test)
-        lines.append(used(solve(board, allowed, train, binned.member, binned.names), board, test, binned.used))
+        chosen = solve(board, allowed, train, binned.member, binned.names, caution=caution)
+        lines.append(used(chosen, board, test, binned.used))
     return Curve(board, tuple(lines))
 
 
@@ -128,7 +131,9 @@ def worth(board: Board, arms: Bools, rows: Ints, count: int, seed: int) -> bool:
     part = board.part(rows)
     order = np.random.default_rng(seed).permutation(len(rows))
     cuts = [(np.sort(np.setdiff1d(order, test)), np.sort(test)) for test in np.array_split(order, INNER)]
-    binned, plain = (curve(part, [arms] * len(cuts), cuts, b) for b in (by_prompt(count, seed), together))
+    binned, plain = (
+        curve(part, [arms] * len(cuts), cuts, b, caution=CAUTION) for b in (by_prompt(count, seed), together)
+    )
     low, high = plain.span
     gains = []
     for budget in np.geomspace(low * 1.05, high, 8):

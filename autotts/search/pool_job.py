@@ -54,7 +54,8 @@ class PoolJob:
         )
         recipe = self.recipe if self.recipe.unit else replace(self.recipe, unit=finest(recorded))
         url = self.url or f"sqlite:///{self.out / 'autotts.db'}"
-        self._claim(url, recipe.identity() | {"pool": recorded.digest})
+        identity = recipe.identity() | {"pool": recorded.digest}
+        self._check(url, identity)
         gauge = Gauge(recorded, recipe.unit, recipe.probe_tokens)
         study = PoolStudy(recipe, gauge, tell)
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -68,13 +69,13 @@ class PoolJob:
         )
         policy = policy_of(study, result)
         tell("writing", 0, 0)
-        self._keep(url, study)
+        self._keep(url, study, identity)
         policy.save(self.out / "policy.json")
         write_atomic(self.out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
         return Found(result, policy, self.out)
 
-    def _claim(self, url: str, identity: dict[str, Any]) -> None:
-        """See that the database is for this study, before anything is measured."""
+    def _check(self, url: str, identity: dict[str, Any]) -> None:
+        """See that the database is for this study, before anything is measured; a run that fails claims nothing."""
         with storage(url) as (engine, _):
             meta = Meta(engine)
             others = [other for other in meta.studies() if other != self.name]
@@ -83,11 +84,12 @@ class PoolJob:
                     f"--out {self.out}: expected a new folder or that of study {self.name!r}, found one that holds "
                     f"another study, {others[0]!r}; give another with --out"
                 )
-            meta.claim(self.name, identity)
+            meta.check(self.name, identity)
 
-    def _keep(self, url: str, study: PoolStudy) -> None:
+    def _keep(self, url: str, study: PoolStudy, identity: dict[str, Any]) -> None:
         """The measured arms as trials of one Optuna study, for its dashboard."""
-        with storage(url) as (_, optunas):
+        with storage(url) as (engine, optunas):
+            Meta(engine).claim(self.name, identity)
             told = optuna.create_study(
                 study_name=f"{self.name}/all",
                 storage=optunas,

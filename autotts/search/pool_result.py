@@ -25,6 +25,8 @@ from autotts.search.result import judged
 from autotts.search.space import models_of
 from autotts.strategies.arms import parse
 
+OWN = " To adapt means here to stop or go on by a prompt's own first draws; prompts are not told apart before."
+
 
 def assemble(
     study: PoolStudy, *, name: str, command: str, date: str, seconds: float, routing: Mapping[str, Any] | None
@@ -52,7 +54,7 @@ def assemble(
             "binds": binds,
             "words": words,
         },
-        "verdict": judged(gaps),
+        "verdict": judged(gaps) + ("" if study.binned else OWN),
         "policy": {"budget": budget, "route": _route(study, budget)},
         "accuracy": as_dict(study.mean(ours.value)),
         "cost": {"unit": recipe.unit, **_cost(study, ours), "cap": study.cap},
@@ -310,6 +312,7 @@ def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
         "default": list(settings).index(budget),
         "cap": study.cap,
         "controller": {**controller.DEFAULT.model_dump(), "budget": _held(study)},
+        "pool": {"probe_tokens": study.recipe.probe_tokens},
         "evidence": {key: result[key] for key in ("accuracy", "cost", "baselines", "prompts", "verdict", "crossfit")},
         "made": {"version": __version__, **{k: result["provenance"][k] for k in ("date", "seed", "command")}},
     }

@@ -14,7 +14,7 @@ from autotts.errors import BudgetError, InputError
 from autotts.estimate.intervals import Interval, Resamples, resample
 from autotts.policy.allocation import Point, cheapest_within_noise, frontier
 from autotts.predict.levels import LevelModel
-from autotts.search.board import FIXED, Board, Chosen, Curve, Spread, solve, spread, undominated
+from autotts.search.board import CAUTION, FIXED, Board, Chosen, Curve, Spread, solve, spread, undominated
 from autotts.search.crossfit import (
     Binning,
     Fold,
@@ -143,8 +143,13 @@ class PoolStudy:
         return all(self._may(kept, kinds).any() for kept in (*self.measured.allowed, self.measured.every))
 
     def curve(self, binning: Binning = together, kinds: frozenset[str] | None = None) -> Curve:
-        """A frontier of some strategies' arms (of those that are wanted: None) over some bins."""
-        return curve(self.board, [self._may(kept, kinds) for kept in self.measured.allowed], self.cuts, binning)
+        """A frontier of some strategies' arms over some bins; of all that are wanted, as the policy is chosen: None.
+
+        Few settings are compared in a baseline, and taking the best as it looks serves it better than caution.
+        """
+        caution = CAUTION if kinds is None else 0.0
+        arms = [self._may(kept, kinds) for kept in self.measured.allowed]
+        return curve(self.board, arms, self.cuts, binning, caution=caution)
 
     @cached_property
     def ours(self) -> Curve:
@@ -189,7 +194,7 @@ class PoolStudy:
         """The policy's frontier, chosen on all problems."""
         rows = np.arange(len(self.board.problems))
         names = ["all"] if self.rule is None else [str(level) for level in self.rule.levels]
-        return solve(self.board, self._may(self.measured.every), rows, self.member, names)
+        return solve(self.board, self._may(self.measured.every), rows, self.member, names, caution=CAUTION)
 
     @cached_property
     def budget(self) -> tuple[float, bool, str]:

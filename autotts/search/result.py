@@ -19,6 +19,7 @@ from autotts.search.recipe import Recipe
 from autotts.search.rounds import Round
 
 ROUNDING = 1e-9  # a difference below this is one of floating point
+SHOWN = 0.0005  # a difference below this is shown as none
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def judged(gaps: Sequence[tuple[str, Interval]]) -> str:
         return f"Adapting to the prompt looks better here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
     if worse and not better:
         return f"Adapting to the prompt does not pay here: worse beyond noise at {', '.join(worse)}" + tail
-    if mean > ROUNDING:
+    if mean >= SHOWN:
         return "Adapting to the prompt looks better here, but no budget shows it beyond noise" + tail
     return "Adapting to the prompt does not pay here" + tail
 

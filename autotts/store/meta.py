@@ -42,27 +42,37 @@ class Meta:
         """Give the recipe that a study was made with, None where there is no such study."""
         return self.get(_RECIPE + study)
 
-    def claim(self, study: str, recipe: Mapping[str, Any]) -> bool:
-        """Say that a study of this name has this recipe; True where it was new.
+    def check(self, study: str, recipe: Mapping[str, Any]) -> None:
+        """See that a study of this name has this recipe, or is not there; nothing is written.
 
         Raises
         ------
         StoreError
             When a study of this name is there with another recipe. The message names what differs.
         """
-        key, text = _RECIPE + study, json.dumps(dict(recipe), sort_keys=True)
-        with writing(self._engine) as connection:
-            there = _value(connection, key)
-            if there is None:
-                connection.execute(insert_new(connection.dialect.name, META), {"key": key, "value": text})
-                return True
-        differing = list(_differences(there, json.loads(text)))
+        there, here = self.recipe(study), json.loads(json.dumps(dict(recipe)))
+        differing = [] if there is None else list(_differences(there, here))
         if differing:
             shown = "; ".join(differing[:6]) + (" ..." if len(differing) > 6 else "")
             raise StoreError(
                 f"storage: {self._engine.url.database} holds another study named {study!r}: {shown}; "
                 "run it with the same settings to go on with it, or give another folder with --out"
             )
+
+    def claim(self, study: str, recipe: Mapping[str, Any]) -> bool:
+        """Say that a study of this name has this recipe; True where it was new.
+
+        Raises
+        ------
+        StoreError
+            As `check`.
+        """
+        key, text = _RECIPE + study, json.dumps(dict(recipe), sort_keys=True)
+        with writing(self._engine) as connection:
+            if _value(connection, key) is None:
+                connection.execute(insert_new(connection.dialect.name, META), {"key": key, "value": text})
+                return True
+        self.check(study, recipe)
         return False
 
 

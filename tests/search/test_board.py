@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotts.core.task import Problem
@@ -37,13 +37,14 @@ def rows(of: Board) -> np.ndarray:
 
 def together(of: Board) -> Curve:
     """The frontier of all problems, chosen and used on all of them."""
-    chosen = solve(of, every(of), rows(of), np.ones((1, len(of.problems))), ["all"])
+    chosen = solve(of, every(of), rows(of), np.ones((1, len(of.problems))), ["all"], caution=2.0)
     return Curve(of, (used(chosen, of, rows(of), ["all"] * len(of.problems)),))
 
 
 # ---------------------------------------------------------------- the choice
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(1, 6), st.integers(1, 3))
 def test_where_problems_are_alike_it_is_the_frontier_of_the_means(seed: int, arms: int, bins: int) -> None:
     rng = np.random.default_rng(seed)
@@ -63,6 +64,7 @@ def test_where_problems_are_alike_it_is_the_frontier_of_the_means(seed: int, arm
     ]
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(2, 30))
 def test_every_vertex_costs_more_and_is_right_more_often(seed: int, problems: int) -> None:
     rng = np.random.default_rng(seed)
@@ -130,6 +132,7 @@ def test_a_bin_without_problems_has_arms_all_the_same() -> None:
     assert line.choice.shape == (2, 2) and line.choice[-1].tolist() == [1, 1]
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(1, 12))
 def test_undominated_arms_are_those_that_no_cheaper_one_equals(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -143,6 +146,7 @@ def test_undominated_arms_are_those_that_no_cheaper_one_equals(seed: int, count:
 # ---------------------------------------------------------------- what it is worth
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(2, 20), st.floats(0, 1))
 def test_a_mean_budget_is_met_exactly_by_mixing_two_vertices(seed: int, problems: int, share: float) -> None:
     rng = np.random.default_rng(seed)
@@ -178,6 +182,7 @@ def halves(seed: int, problems: int) -> Curve:
     return Curve(of, tuple(lines))
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(4, 20), st.floats(0, 1))
 def test_a_realised_cost_is_matched_where_it_can_be(seed: int, problems: int, share: float) -> None:
     curve = halves(seed, problems)
@@ -209,6 +214,7 @@ def test_the_cost_of_an_accuracy_is_that_of_the_mixture_that_reaches_it() -> Non
     assert together(board([[0.5, 0.5]], [3.0], (ONE,))).cost_of(0.4) == 3.0
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(4, 12), st.floats(0, 1))
 def test_that_cost_reaches_the_accuracy_and_is_not_far_too_much(seed: int, problems: int, share: float) -> None:
     curve = together(board(*_plain(seed, problems)))
