@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from autotts.policy.schema import Policy
-from autotts.search import pool_job
+from autotts.search import crossfit, pool_job
 from tests.cli.conftest import Cli
 from tests.cli.test_bad_input import refused
 from tests.search.test_pool_job import lines, write
@@ -26,7 +26,8 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few trials, so that writing them is soon done."""
+    """Fewer folds, and few trials to write, so that a study is soon done."""
+    monkeypatch.setattr(crossfit, "ROUNDS", 1)
     monkeypatch.setattr(pool_job, "SHOWN", 2)
 
 
@@ -50,7 +51,7 @@ def noted(found: dict[str, Any], *words: str) -> None:
 
 def test_a_log_of_samples_becomes_a_policy_and_a_page(cli: Cli, pool: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    argv = ("optimize", "--pool", pool, "--budget", "300kflops", "--out", out)
+    argv = ("optimize", "--pool", pool, "--budget", "300kflops", "--strategies", "one,vote,adaptive", "--out", out)
     ended = cli(*argv)
     assert ended.code == 0 and "Traceback" not in ended.err
     shown = " ".join(ended.out.split())
@@ -109,7 +110,7 @@ def test_two_files_are_one_pool_and_models_can_be_chosen(cli: Cli, tmp_path: Pat
     one, two = (write(tmp_path / f"{name}.jsonl", [x for x in samples if x["model"] == name]) for name in ("S", "L"))
     both = optimized(cli, one, tmp_path / "both", "--pool", two)
     assert both["pool"]["roles"] == ["S", "L"] and both["study"] == "S"
-    alone = optimized(cli, one, tmp_path / "alone", "--pool", two, "--models", "L")
+    alone = optimized(cli, one, tmp_path / "alone", "--pool", two, "--models", "L", "--strategies", "one")
     assert alone["pool"]["roles"] == ["L"]
 
 

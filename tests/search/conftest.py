@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autotts.predict import levels
-from autotts.search import crossfit
+from autotts.search import crossfit, pool_job
 
 Array = NDArray[np.float64]
 
@@ -17,6 +17,13 @@ def _least_squares(x: Array, y: NDArray[np.int64], strength: float) -> tuple[Arr
     one = (y[:, None] == np.unique(y)).astype(float) - 1 / len(np.unique(y))
     fitted = np.linalg.solve(x.T @ x + len(x) / 10 * np.eye(x.shape[1]), x.T @ one)
     return 6 * fitted.T, 6 * (one.mean(0) - x.mean(0) @ fitted)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer folds, and few trials to write, so that a whole study is soon done."""
+    monkeypatch.setattr(crossfit, "ROUNDS", 1)
+    monkeypatch.setattr(pool_job, "SHOWN", 2)
 
 
 @pytest.fixture

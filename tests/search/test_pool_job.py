@@ -94,6 +94,7 @@ def test_what_a_study_writes(pool: Path, tmp_path: Path) -> None:
     assert found.result["routing"]["weak"] == "S" and found.result["routing"]["strong"] == "L"
 
 
+@pytest.mark.usefixtures("short")
 def test_only_the_best_arms_are_kept_as_trials(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_job, "SHOWN", 3)
     found = run(pool, tmp_path)
@@ -102,10 +103,8 @@ def test_only_the_best_arms_are_kept_as_trials(pool: Path, tmp_path: Path, monke
     assert kept & {arm["arm"] for arm in found.result["levels"][0]["arms"] if arm["frontier"]}
 
 
-def test_the_same_study_again_and_others_in_its_folder(
-    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool_job, "SHOWN", 2)
+@pytest.mark.usefixtures("short")
+def test_the_same_study_again_and_others_in_its_folder(pool: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first, again = (run(pool, out, budget="300kflops") for _ in range(2))
     for found in (first, again):
@@ -127,8 +126,8 @@ def test_the_same_study_again_and_others_in_its_folder(
     assert (out / "policy.json").read_text() == before
 
 
+@pytest.mark.usefixtures("short")
 def test_a_database_of_its_own(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_job, "SHOWN", 2)
     given = {"pools": (str(pool),), "strategies": ("vote",)}
     url = f"sqlite:///{tmp_path / 'mine.db'}"
     monkeypatch.chdir(tmp_path)
@@ -141,18 +140,16 @@ def test_a_database_of_its_own(pool: Path, tmp_path: Path, monkeypatch: pytest.M
 # ---------------------------------------------------------------- what it counts in, and what it reads
 
 
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(("lacking", "unit"), [("params_b", "tokens"), ("completion_tokens", "calls")])
-def test_without_an_amount_the_finest_unit_that_is_known(
-    lacking: str, unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool_job, "SHOWN", 2)
+def test_without_an_amount_the_finest_unit_that_is_known(lacking: str, unit: str, tmp_path: Path) -> None:
     found = run(write(tmp_path / "p.jsonl", lines(**{lacking: None})), tmp_path)
     assert found.result["unit"] == found.policy.unit == unit
     assert (found.result["cost"]["sequential"] is None) == (unit == "calls")
 
 
-def test_sizes_that_are_given_and_prompts_that_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_job, "SHOWN", 2)
+@pytest.mark.usefixtures("short")
+def test_sizes_that_are_given_and_prompts_that_are_marked(tmp_path: Path) -> None:
     marked = [{**x, "contaminated": x["prompt_id"] in ("p0", "p1")} for x in lines(params_b=None)]
     bare = write(tmp_path / "p.jsonl", marked)
     with pytest.raises(InputError, match=r"parameters of S are not known.*--params S=4\.02e9"):
