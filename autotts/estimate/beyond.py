@@ -79,8 +79,11 @@ def coverage(right: Ints, draws: Ints, ks: Sequence[int], *, seed: int = 0, roun
     """
     right, draws = _counts(right, draws)
     fit = spread_of(right, draws)
-    drawn = np.random.default_rng(seed).multinomial(len(right), np.full(len(right), 1.0 / len(right)), size=rounds)
-    curves = [[_fit(right, draws, row).coverage(k) for k in ks] for row in drawn.astype(np.float64)]
+    # Problems with the same counts are one row of more weight: resamples of them are the same, and sooner fitted.
+    (some, of), number = _alike(right, draws)
+    drawn = np.random.default_rng(seed).multinomial(len(right), number / len(right), size=rounds)
+    refits = [_fit(some, of, row, fit) for row in drawn.astype(np.float64)]
+    curves = [[one.coverage(k) for k in ks] for one in refits]
     values = tuple(fit.coverage(k) for k in ks)
     low, high = np.quantile(curves, [0.025, 0.975], axis=0) if rounds else (np.array(values), np.array(values))
     return Extrapolated(
@@ -169,8 +172,14 @@ def _counts(right: Ints, draws: Ints) -> tuple[Ints, Ints]:
     return c, m
 
 
-def _fit(right: Ints, draws: Ints, weight: Floats) -> Difficulty:
-    """Damped Newton steps in ln a and ln b, from the moments; the ends of the range are known beforehand."""
+def _alike(right: Ints, draws: Ints) -> tuple[Ints, Ints]:
+    """The different pairs of right and all draws, [2, C], and how many problems have each, [C]."""
+    pairs, number = np.unique(np.stack([right, draws]), axis=1, return_counts=True)
+    return pairs, number
+
+
+def _fit(right: Ints, draws: Ints, weight: Floats, near: Difficulty | None = None) -> Difficulty:
+    """Damped Newton steps in ln a and ln b, from a fit that is near or the moments; the ends are known beforehand."""
     mean = float(weight @ right / (weight @ draws))
     if mean in (0.0, 1.0):
         return Difficulty(mean, math.inf)
@@ -181,7 +190,8 @@ def _fit(right: Ints, draws: Ints, weight: Floats) -> Difficulty:
     counts = (weight @ (right[:, None] > i), weight @ ((draws - right)[:, None] > i), weight @ (draws[:, None] > i))
     p = right / np.maximum(draws, 1)
     ratio = float(np.clip(mean * (1 - mean) / max(1e-9, float(weight @ (p - mean) ** 2) / weight.sum()) - 1, 0.05, 1e3))
-    at = np.log([mean * ratio, (1 - mean) * ratio])
+    start = Difficulty(mean, ratio) if near is None or not _inside(near) else near
+    at = np.log([start.mean * start.spread, (1 - start.mean) * start.spread])
     height, slope, bend = _likelihood(at, counts, i)
     damping = 1e-3
     for _ in range(ROUNDS):
@@ -204,6 +214,11 @@ def _fit(right: Ints, draws: Ints, weight: Floats) -> Difficulty:
     if a + b > EVEN or level >= height:
         return Difficulty(mean, math.inf)
     return Difficulty(a / (a + b), a + b)
+
+
+def _inside(fit: Difficulty) -> bool:
+    """Whether a fit is at no bound."""
+    return 0.0 < fit.mean < 1.0 and 0.0 < fit.spread < math.inf
 
 
 def _likelihood(at: Floats, counts: tuple[Floats, Floats, Floats], i: Ints) -> tuple[float, Floats, Floats]:

@@ -101,6 +101,9 @@ class _Stats:
         yield Text()
         if any(at["problems"] < family["problems"] for family in families for at in family["pass_at"]):
             yield Text("* of the problems with so many draws only", style="dim")
+        for name, family in zip(names, families, strict=True):
+            if line := _beyond(family):
+                yield Text(f"{name}: {line}", style="dim")
         for note in found["notes"]:
             yield Text(f"note: {plain(note)}", style="dim")
 
@@ -208,6 +211,15 @@ def _at(family: Json, curve: str, k: int) -> str:
 
 def _share(family: Json, at: Json) -> str:
     return percent(at["value"]) + ("*" if at["problems"] < family["problems"] else "")
+
+
+def _beyond(family: Json) -> str:
+    """Pass@k at more draws than were recorded, or why there is none; empty where none was tried."""
+    found = family["beyond"]
+    if not found:
+        return family["beyond_note"] or ""
+    figures = ", ".join(f"pass@{at['k']} {accuracy(_interval(at), '-')}" for at in found)
+    return f"extrapolated (Beta fit to the pass rates of {_number(found[0]['problems'], 'problem')}): {figures}"
 
 
 def _curve(family: Json, curve: str) -> str:

@@ -120,6 +120,47 @@ def test_figures_at_k_are_of_the_problems_that_have_k_draws() -> None:
     assert got.pass_at[0].value == pytest.approx(2 / 3)
 
 
+def flips(chance: np.ndarray, draws: int, seed: int = 0) -> Drawn:
+    """Draws of problems whose chances are given."""
+    right = np.random.default_rng(seed).random((len(chance), draws)) < chance[:, None]
+    return drawn([[0] * draws] * len(chance), right.astype(float).tolist())
+
+
+def test_pass_at_k_beyond_the_pool_is_that_of_more_draws_of_the_same_problems() -> None:
+    chance = np.random.default_rng(1).beta(0.6, 1.2, 200)
+    got = one(flips(chance, 16))
+    assert [(at.k, at.problems, at.extrapolated) for at in got.beyond] == [(32, 200, True), (64, 200, True)]
+    for at in got.beyond:
+        truth = float((1 - (1 - chance) ** at.k).mean())
+        assert at.value == pytest.approx(truth, abs=0.03)
+        assert at.low < truth < at.high
+        assert at.high - at.low < 0.15
+    assert got.beyond_note is None
+    assert got.pass_at[-1].value < got.beyond[0].value < got.beyond[1].value
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        flips(np.full(9, 0.5), 16),  # too few problems
+        flips(np.full(20, 0.5), 7),  # too few draws
+        flips(np.ones(20), 16),
+        flips(np.zeros(20), 16),
+        flips(np.repeat([0.0, 1.0], 10), 16),  # always right or never: more draws change nothing that was seen
+    ],
+)
+def test_nothing_is_said_beyond_the_pool_where_nothing_tells(of: Drawn) -> None:
+    got = one(of)
+    assert (got.beyond, got.beyond_note) == ((), None)
+
+
+def test_a_fit_that_misses_what_was_seen_is_not_believed() -> None:
+    # Two kinds of problems, of which no Beta has the shape: some always right, the others rarely and alike.
+    got = one(flips(np.repeat([1.0, 0.06], [60, 60]), 64))
+    assert got.beyond == ()
+    assert got.beyond_note == "no extrapolation: the fit misses pass@k inside the pool"
+
+
 def test_what_is_no_independent_sample_has_no_figures_of_several_draws() -> None:
     got = one(drawn(ANSWERS, CORRECT, strategy="beam(n=4)"))
     assert (got.pass_at, got.majority_at) == ((), ())

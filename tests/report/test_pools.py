@@ -31,7 +31,7 @@ def family(role: str = "Qwen3-4B", **given: Any) -> Json:
         "fewest": 128, "median": 128.0, "most": 128, "accuracy": {"value": 0.718, "low": 0.572, "high": 0.83},
         "pass_at": curve, "majority_at": [at | {"value": at["value"] - 0.1} for at in curve], "tokens": 13851.3,
         "tokens_p95": 32108.0, "length_within": -0.505, "length_between": None, "unread": 0.0036, "cut": 0.0,
-        "auc": 0.81, "missing": [],
+        "auc": 0.81, "missing": [], "beyond": [], "beyond_note": None,
     } | given  # fmt: skip
 
 
@@ -125,3 +125,17 @@ def test_columns_of_which_nothing_is_known_are_left_out_and_shares_of_some_probl
     text = printed(stats_table(stats(some)), 80)
     assert "50.0*" in text
     assert "* of the problems with so many draws only" in text
+
+
+def test_what_is_beyond_the_pool_is_called_extrapolated() -> None:
+    at = {"k": 256, "value": 0.912, "low": 0.85, "high": 0.951, "problems": 30, "extrapolated": True}
+    fitted = family("A", beyond=[at, at | {"k": 512, "value": 0.93}])
+    missed = family("B", beyond_note="no extrapolation: the fit misses pass@k inside the pool")
+    for width in (40, 120):
+        text = told(printed(stats_table(stats(fitted, missed, family("C"))), width))
+        assert (
+            "A: extrapolated (Beta fit to the pass rates of 30 problems): "
+            "pass@256 91.2 (85.0-95.1), pass@512 93.0 (85.0-95.1)"
+        ) in text
+        assert "B: no extrapolation: the fit misses pass@k inside the pool" in text
+        assert text.count("extrapolat") == 2
