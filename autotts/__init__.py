@@ -14,12 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotts.api import evaluate, evaluate_pool, load_policy, optimize, parse_arm, run, run_file
+    from autotts.api import (
+        evaluate,
+        evaluate_pool,
+        load_policy,
+        optimize,
+        optimize_pool,
+        parse_arm,
+        run,
+        run_file,
+    )
     from autotts.core.progress import Snapshot
     from autotts.errors import AutottsError, BackendError, BudgetError, InputError, StoreError
     from autotts.policy.schema import Policy
     from autotts.policy.serving import Answered
     from autotts.search.optimize import Found
+    from autotts.search.pool_recipe import PoolRecipe
     from autotts.search.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -32,6 +42,7 @@ __all__ = [
     "Found",
     "InputError",
     "Policy",
+    "PoolRecipe",
     "Recipe",
     "Snapshot",
     "StoreError",
@@ -39,6 +50,7 @@ __all__ = [
     "evaluate_pool",
     "load_policy",
     "optimize",
+    "optimize_pool",
     "parse_arm",
     "run",
     "run_file",
@@ -53,6 +65,7 @@ _HOMES = {
     "Found": "autotts.search.optimize",
     "InputError": "autotts.errors",
     "Policy": "autotts.policy.schema",
+    "PoolRecipe": "autotts.search.pool_recipe",
     "Recipe": "autotts.search.recipe",
     "Snapshot": "autotts.core.progress",
     "StoreError": "autotts.errors",
@@ -60,6 +73,7 @@ _HOMES = {
     "evaluate_pool": "autotts.api",
     "load_policy": "autotts.api",
     "optimize": "autotts.api",
+    "optimize_pool": "autotts.api",
     "parse_arm": "autotts.api",
     "run": "autotts.api",
     "run_file": "autotts.api",

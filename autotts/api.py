@@ -18,6 +18,7 @@ from autotts.search.command import Job, Limits
 from autotts.search.measuring import Tell
 from autotts.search.optimize import Found
 from autotts.search.pool_job import PoolJob
+from autotts.search.pool_recipe import PoolRecipe
 from autotts.search.recipe import Recipe
 
 T = TypeVar("T")
@@ -80,6 +81,35 @@ def study(job: Job, watch: Watcher | None = None) -> Found:
 
     write_page(found.result, found.out / "report.html")
     return found
+
+
+def optimize_pool(recipe: PoolRecipe, *, out: str | Path | None = None, storage: str | None = None) -> Found:
+    """Choose a policy from recorded answers; nothing is drawn, and its figures are cross-fitted.
+
+    Parameters
+    ----------
+    recipe
+        The pools, the models and the budget.
+    out
+        Folder for `policy.json`, `result.json`, `report.html` and `autotts.db`; `runs/<pool>` by default.
+    storage
+        SQLAlchemy URL of the database that holds Optuna's study; a file in `out` by default.
+
+    Raises
+    ------
+    InputError, BudgetError, StoreError
+        As `optimize`.
+
+    Examples
+    --------
+    >>> from autotts import PoolRecipe, optimize_pool
+    >>> found = optimize_pool(PoolRecipe(("old-samples.jsonl.gz",), budget="1e15flops"))  # doctest: +SKIP
+    >>> found.result["verdict"]  # doctest: +SKIP
+    'Adapting to the prompt does not pay here ...'
+    """
+    name = Path(recipe.pools[0]).name.split(".")[0]
+    job = PoolJob(recipe, name, Path(out) if out else Path("runs") / name, storage, "")
+    return pool_study(job, lambda what, done, total: None)
 
 
 def pool_study(job: PoolJob, tell: Tell) -> Found:

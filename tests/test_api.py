@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 import autotts
-from autotts import InputError, Recipe, Snapshot, evaluate, load_policy, optimize, parse_arm, run, run_file
+from autotts import (
+    InputError,
+    PoolRecipe,
+    Recipe,
+    Snapshot,
+    evaluate,
+    load_policy,
+    optimize,
+    optimize_pool,
+    parse_arm,
+    run,
+    run_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +96,25 @@ def test_every_public_name_is_there_typed_and_documented() -> None:
     assert set(autotts.__all__) <= set(dir(autotts))
     with pytest.raises(AttributeError, match=r"it offers .*optimize"):
         autotts.optimise  # noqa: B018
+
+
+def test_a_policy_from_recorded_answers(tmp_path: Path) -> None:
+    rows = [
+        {
+            "dataset": "d",
+            "prompt_id": f"p{p}",
+            "prompt": f"what is {p}?",
+            "answer": "1",
+            "model": "M",
+            "params_b": 0.001,
+        }
+        | {"strategy": "sample", "temperature": 0.7, "sample_index": i, "extracted": str((p + i) % 3), "correct": None}
+        | {"completion_tokens": 10 + i}
+        for p in range(8)
+        for i in range(6)
+    ]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = PoolRecipe((str(tmp_path / "pool.jsonl"),), budget="1Gflops")
+    found = optimize_pool(recipe, out=tmp_path / "out")
+    assert found.result["pool"]["roles"] == ["M"] and found.policy.unit == "flops"
+    assert (tmp_path / "out" / "report.html").is_file()

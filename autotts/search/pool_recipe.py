@@ -51,8 +51,11 @@ class PoolRecipe:
         for name in self.strategies:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")
-        for amount in (self.amount, self.cap_amount):
-            if amount is not None and amount.unit != self.unit:
+        given = [amount for amount in (self.amount, self.cap_amount) if amount is not None]
+        if given and not self.unit:
+            object.__setattr__(self, "unit", given[0].unit)
+        for amount in given:
+            if amount.unit != self.unit:
                 raise InputError(f"expected budget, cap and unit alike, found {amount.unit} and {self.unit}")
 
     @property

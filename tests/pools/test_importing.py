@@ -240,7 +240,9 @@ def test_files_of_several_layouts_are_one_pool(tmp_path: Path, capsys: pytest.Ca
     data = json.loads(capsys.readouterr().out)
     assert data["lines"] == 3 and data["models"] == {"S": 2, "M": 1} and len(content(output)) == 3
     assert list(data["layouts"].values()) == ["pool", "openai"]
-    assert data["next"][0] == f"autotts pool check '{output}'" and data["next"][2] == f"autotts optimize --pool '{output}'"
+    assert (
+        data["next"][0] == f"autotts pool check '{output}'" and data["next"][2] == f"autotts optimize --pool '{output}'"
+    )
 
 
 def test_how_far_it_is_is_told_now_and_then(tmp_path: Path) -> None:
