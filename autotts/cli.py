@@ -27,7 +27,7 @@ from autotts.cli_options import (
     WithoutOption,
     split,
 )
-from autotts.cli_pool import optimize_on_pool, pool_app
+from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
 from autotts.errors import AutottsError, InputError
 
 if TYPE_CHECKING:
@@ -283,6 +283,8 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")], as
     write_page(result, folder / "report.html")
     if as_json:
         print(json.dumps(result))
+    elif "pool" in result:
+        show_pool_result(result, folder)
     else:
         _show_result(result, folder, str(result.get("task", "math")))
 

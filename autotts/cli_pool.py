@@ -235,10 +235,11 @@ def optimize_on_pool(
     if as_json:
         print(json.dumps(found.result))
     elif not quiet:
-        _show_pool_result(found.result, found.out, given["pools"])
+        show_pool_result(found.result, found.out)
 
 
-def _show_pool_result(result: dict[str, Any], out: Path, pools: Sequence[str]) -> None:
+def show_pool_result(result: dict[str, Any], out: Path) -> None:
+    """The table of a study of a pool, and the commands that come next: its policy draws nothing."""
     from autotts.report.tables import result_table
     from autotts.report.terminal import say
 

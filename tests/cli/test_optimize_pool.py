@@ -114,6 +114,18 @@ def test_two_files_are_one_pool_and_models_can_be_chosen(cli: Cli, tmp_path: Pat
     assert alone["pool"]["roles"] == ["L"]
 
 
+@pytest.mark.usefixtures("short")
+def test_a_report_names_the_commands_that_serve_a_policy_of_a_pool(cli: Cli, pool: Path, tmp_path: Path) -> None:
+    argv = ("optimize", "--pool", pool, "--out", tmp_path, "--strategies", "one,vote")
+    following = cli(*argv).out.partition("Next:")[2]
+    (tmp_path / "report.html").unlink()
+    reported = cli("report", tmp_path)
+    assert reported.code == 0 and (tmp_path / "report.html").is_file()
+    assert reported.out.partition("Next:")[2] == following
+    assert "--pool OTHER.jsonl" in following
+    assert "autotts run" not in reported.out and "--task" not in reported.out
+
+
 # ---------------------------------------------------------------- wrong options
 
 
