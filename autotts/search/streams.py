@@ -24,7 +24,8 @@ from autotts.search.confirm import as_dict
 from autotts.search.evaluate_pool import FORMAT, cost_of
 from autotts.search.export import digest
 from autotts.search.played import Grades, Tell, generated
-from autotts.search.suited import Pricing, check, suited, timed
+from autotts.search.suited import Pricing, check, roles, suited, timed
+from autotts.strategies.arms import show
 from autotts.worlds.recorded import SCORER, Ordering, Recording
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 REQUESTS: Final = 2000  # at least so many, if there are draws for them
+
+_SETTINGS: Final = {"temperature": "temperature", "top_p": "top-p"}
 
 
 class Ask(Protocol):
@@ -196,6 +199,7 @@ def evaluate_policy(
     BudgetError
         Below the policy's cheapest setting.
     """
+    policy, replaced = unstated(pool, policy)
     part, notes = _part(pool, policy, None if controlled else Uncontrolled(policy, budget).reached, probe_tokens)
     held = policy.frontier[policy.default].expected.cost if budget is None else budget
     control = Controller(policy, held) if controlled else Uncontrolled(policy, budget)
@@ -214,7 +218,7 @@ def evaluate_policy(
         **_account(found.cost, held),
         "bound": control.bound / held if isinstance(control, Controller) else None,
         "probe_tokens": probe_tokens,
-        "notes": [*notes, *_seen(pool, policy)],
+        "notes": [*replaced, *notes, *_seen(pool, policy)],
     }
 
 
@@ -269,6 +273,38 @@ def serving(pool: Recorded, policy: Policy) -> Recorded:
             "make a policy from this one: autotts optimize --pool"
         )
     return replace(pool, drawn=tuple(replace(d, family=_sized(d.family, policy)) for d in pool.drawn))
+
+
+def unstated(pool: Recorded, policy: Policy) -> tuple[Policy, list[str]]:
+    """The policy with what this pool recorded, where its own pool recorded no temperature or top-p; and notes of it.
+
+    What the text of such an arm says is a default, and tells nothing of the draws that it was chosen on.
+    """
+    texts, notes = {}, dict[str, None]()
+    for name, strategy in policy.strategies.items():
+        asked, changes = sorted(set(roles(strategy).values())), dict[str, Any]()
+        for knob, words in _SETTINGS.items():
+            made = {getattr(drawn.family, knob) for role in asked for drawn in pool.roles.get(role, ())}
+            if len(made) != 1 or None in made or not all(_unrecorded(policy, role, knob) for role in asked):
+                continue
+            (value,) = made
+            if value != getattr(strategy, knob):
+                changes[knob] = value
+                told = f"{', '.join(asked)}: the {words} was not recorded where the policy was made"
+                notes[f"{told}; it is played at {value:g}, which this pool recorded"] = None
+        if changes:
+            texts[name] = show(replace(strategy, **changes))  # type: ignore[type-var]
+    if not texts:
+        return policy, []
+    arms = {k: v.model_copy(update={"arm": texts[k]}) if k in texts else v for k, v in policy.arms.items()}
+    # Read again from its text: a copy would keep the strategies of the old arms.
+    return Policy.loads(policy.model_copy(update={"arms": arms}).dumps()), list(notes)
+
+
+def _unrecorded(policy: Policy, role: str, knob: str) -> bool:
+    """Whether a model of a policy is one of a pool that recorded no such setting of it."""
+    binding = policy.models[role].binding if role in policy.models else {}
+    return binding.get("engine") == "recorded" and knob not in binding
 
 
 def _sized(family: Family, policy: Policy) -> Family:

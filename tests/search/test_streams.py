@@ -156,6 +156,35 @@ def test_a_policy_for_other_models_or_settings_is_an_error(pool: Recorded) -> No
         evaluate_policy(pool, policy(), budget=1.0)
 
 
+def test_a_temperature_that_the_policys_pool_did_not_record_is_that_of_the_other_pool(pool: Recorded) -> None:
+    arms = {
+        "cheap": {"arm": "one(model=S)", "expected": {"all": {"value": 0.5, "cost": COSTS["cheap"]}}},
+        "dear": {"arm": "vote(n=4, model=L)", "expected": {"all": {"value": 0.75, "cost": COSTS["dear"]}}},
+    }
+    bound = {role: {"binding": {"engine": "recorded", "id": role}} for role in "SL"}
+    silent = policy(arms=arms, models=bound)
+    found = evaluate_policy(pool, silent, controlled=False)
+    assert set(found["routed"]) == {CHEAP, DEAR}
+    for role in "SL":
+        assert (
+            f"{role}: the temperature was not recorded where the policy was made; "
+            "it is played at 0.7, which this pool recorded"
+        ) in found["notes"]
+    assert silent.arms["cheap"].arm == "one(model=S)"  # the policy itself is left as it is
+    narrow = make([replace(SMALL, top_p=0.9), LARGE], problems=25, counts=8)
+    assert "one(model=S, temperature=0.7, top_p=0.9)" in evaluate_policy(narrow, silent)["routed"]
+
+    for role in "SL":
+        bound[role]["binding"]["temperature"] = 0.8  # type: ignore[assignment]
+    stated = policy(arms=arms, models=bound)
+    with pytest.raises(InputError, match=r"S at temperature 0 and top_p 1 was not recorded"):
+        evaluate_policy(pool, stated)
+    del bound["S"]["binding"]["temperature"], bound["L"]["binding"]["temperature"]
+    several = make([SMALL, replace(SMALL, temperature=1.0), LARGE])
+    with pytest.raises(InputError, match=r"S at temperature 0 and top_p 1 was not recorded"):
+        evaluate_policy(several, policy(arms=arms, models=bound))
+
+
 def test_sizes_that_the_pool_lacks_are_those_of_the_policy(pool: Recorded) -> None:
     sizeless = [replace(family, parameters=None) for family in (SMALL, LARGE)]
     unsized = make(sizeless, problems=25, counts=40, seed=2, longest=39)
