@@ -64,7 +64,7 @@ def evaluate(
         for option, value in (("--task", task), ("--prompts", prompts)):
             if value is not None:
                 raise InputError(f"evaluate: {option} is for a task; the prompts here are those of --pool")
-        options = command.OnPool(tuple(pool), allowed, tuple(params or ()), unit, probe_tokens or 0, controller)
+        options = command.OnPool(tuple(pool), allowed, tuple(params or ()), unit, probe_tokens, controller)
         subject = (strategy or "") if policy is None else Policy.load(policy)
         with busy("measuring") as tell:
             found = command.evaluated_on_pool(subject, options, limits=limits, seed=seed, tell=tell)

@@ -33,7 +33,10 @@ UnitOption = Annotated[
     typer.Option("--unit", help="What costs on a pool are counted in.  [default: flops, else tokens, else calls]"),
 ]
 ProbeOption = Annotated[
-    int | None, typer.Option("--probe-tokens", min=0, help="Tokens that a probe of a pool generates.  [default: 0]")
+    int | None,
+    typer.Option(
+        "--probe-tokens", min=0, help="Tokens that a probe of a pool generates.  [default: the policy's, or 0]"
+    ),
 ]
 
 

@@ -78,14 +78,15 @@ class Limits:
 class OnPool:
     """How recorded answers are to be used, as it was given; `models` and `params` as `pools.load` takes them.
 
-    `controller` is "on", "off" or None, which is on for a policy.
+    `controller` is "on", "off" or None, which is on for a policy; `probe_tokens` None are those that a policy was made
+    with, or 0.
     """
 
     paths: tuple[Path, ...]
     models: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
     unit: str | None = None
-    probe_tokens: int = 0
+    probe_tokens: int | None = None
     controller: str | None = None
 
 
@@ -185,7 +186,7 @@ def evaluated_on_pool(
         raise InputError(f"--controller: expected on or off, found {options.controller!r}")
     if options.unit is not None and options.unit not in PARTS:
         raise InputError(f"--unit: expected one of {', '.join(PARTS)}, found {options.unit!r}")
-    if options.probe_tokens < 0:
+    if options.probe_tokens is not None and options.probe_tokens < 0:
         raise InputError(f"--probe-tokens: expected a whole number from 0 up, found {options.probe_tokens}")
     if isinstance(subject, Policy):
         if options.unit not in (None, subject.unit):
@@ -200,17 +201,32 @@ def evaluated_on_pool(
         cap = None if unit is None else amounts(unit, None, limits.cap)[1]
     pool = load(options.paths, models=options.models, params=parse_sizes(options.params))
     if isinstance(subject, str):
-        return evaluate_arms(pool, subject, Asked(unit, options.probe_tokens, cap, seed), tell)
+        return evaluate_arms(pool, subject, Asked(unit, options.probe_tokens or 0, cap, seed), tell)
     return evaluate_policy(
         pool,
         subject,
         budget=mean,
         controlled=options.controller != "off",
         cap=cap,
-        probe_tokens=options.probe_tokens,
+        probe_tokens=probed(subject) if options.probe_tokens is None else options.probe_tokens,
         seed=seed,
         tell=tell,
     )
+
+
+def probed(policy: Policy) -> int:
+    """The tokens of a probe that a policy was made with; 0 where it does not say.
+
+    Raises
+    ------
+    InputError
+        When its entry `pool` is of another form.
+    """
+    pool = (policy.model_extra or {}).get("pool", {})
+    found = pool.get("probe_tokens", 0) if isinstance(pool, dict) else pool
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise InputError(f"policy: pool.probe_tokens: expected a whole number from 0 up, found {found!r}")
+    return found
 
 
 def open_dashboard(folder: Path, host: str, port: int) -> None:

@@ -112,6 +112,19 @@ def test_a_policy_on_a_pool_with_the_controller_on_and_off(cli: Cli, pool: Path,
     assert "controller off" in bare and "never more than" not in bare
 
 
+def test_the_tokens_of_a_probe_are_those_that_a_policy_was_made_with(cli: Cli, pool: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "policy.json"
+    policy(pool={"probe_tokens": 8}).save(kept)
+    argv = ("evaluate", kept, "--pool", pool, "--json")
+    assert json.loads(cli(*argv).out)["probe_tokens"] == 8
+    assert json.loads(cli(*argv, "--probe-tokens", "3").out)["probe_tokens"] == 3
+    assert json.loads(cli(*argv, "--probe-tokens", "0").out)["probe_tokens"] == 0
+    for wrong in ({"probe_tokens": -1}, {"probe_tokens": "8"}, {"probe_tokens": True}, 8.5):
+        policy(pool=wrong).save(kept)
+        ended = cli(*argv)
+        assert ended.code == 2 and "pool.probe_tokens: expected a whole number from 0 up" in ended.err
+
+
 VOTE = ("--strategy", "vote(n=4, model=S)")
 
 
