@@ -103,6 +103,13 @@ def test_plain_votes_are_not_doubted() -> None:
     assert together(of).lines[0].choice[:, 0].tolist() == [0, 1, 2, 3]
 
 
+def test_gains_are_those_over_the_hull_of_plain_votes() -> None:
+    poor = np.tile([0.7, 0.1], 10)  # a vote that nobody would take, and that varies much
+    of = board([[0.5] * 20, poor, [0.7] * 20, [0.65] * 20], [1.0, 2.0, 3.0, 2.0], (ONE, TWO, FOUR, ADAPTIVE))
+    chosen = solve(of, every(of), rows(of), np.ones((1, 20)), ["all"], caution=2.0)
+    assert [route["all"] for route in chosen.routes] == [ONE, ADAPTIVE, FOUR]
+
+
 def test_only_open_arms_and_only_its_rows_are_looked_at() -> None:
     value = np.array([[0.2] * 6, [0.9] * 3 + [0.0] * 3, [0.0] * 3 + [0.9] * 3])
     of = board(value, [1.0, 2.0, 2.0])

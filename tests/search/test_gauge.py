@@ -134,9 +134,11 @@ def test_draws_without_a_label_are_left_out_and_told() -> None:
     one = parse(WHOLE[0])
     kept = [made.drawn[0].correct[p * 6 : p * 6 + 6][~hidden[p * 6 : p * 6 + 6]] for p in range(3)]
     np.testing.assert_allclose(gauge(one).value, [x.mean() for x in kept])
-    staged = gauge(parse(STAGED), 4)  # probes went with their draws
-    alone = Gauge(narrowed(made, np.array([2]), [0, 1]), "tokens")(parse(STAGED), 4)
-    assert staged.value[2] == pytest.approx(alone.value[0]) and staged.cost[2] == pytest.approx(alone.cost[0])
+    whole = Gauge(made, "tokens")
+    for arm in (STAGED, CUT.replace("15", "10")):  # probes went with their draws
+        found, same_draws = gauge(parse(arm), 4), whole(parse(arm), 4)
+        assert found.value[2] == pytest.approx(same_draws.value[2])
+        assert found.cost[2] == pytest.approx(same_draws.cost[2])
     assert Gauge(made, "tokens").notes == []
 
 

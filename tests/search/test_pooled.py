@@ -14,7 +14,7 @@ from autotts.errors import BudgetError, InputError
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
 from autotts.pools.recorded import Drawn, Recorded
-from autotts.search import pooled
+from autotts.search import crossfit, pooled
 from autotts.search.board import FIXED, spread
 from autotts.search.crossfit import folds
 from autotts.search.gauge import Gauge
@@ -99,6 +99,8 @@ def test_perfect_knowledge_is_never_worse_at_equal_cost(plain: PoolStudy) -> Non
     for found in [plain.headline, *(row.spread for row in rows), *(step.ours for step in plain.steps)]:
         assert plain.oracle(float(found.cost.mean())).value.mean() >= found.value.mean() - 1e-9
     assert [row.kind for row in rows if not row.attainable] == ["oracle-level", "oracle"]
+    assert plain.oracle(1e9).value == pytest.approx(plain.board.value.max(0))
+    assert plain.oracle(0.0).cost == pytest.approx(plain.board.cost.min(0))
 
 
 def test_rows_are_at_the_cost_of_ours_where_they_can_be(plain: PoolStudy) -> None:
@@ -158,10 +160,17 @@ def test_no_choice_for_a_fold_saw_its_problems(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pooled, "folds", lambda count, seed: folds(count, seed)[:1])
     made = easy_and_hard(120)
     train, test = folds(120, 0)[0]
-    lines = []
+    lines, asked = [], []
+
+    def worth(*given: Any) -> bool:
+        asked.append(given[2].tolist())
+        return crossfit.worth(*given)
+
+    monkeypatch.setattr(pooled, "worth", worth)
     for pool in (made, other_labels(made, test, 3), other_labels(made, train, 3)):
         found = study(pool, strategies=VOTES)
         lines.append((found.ours.lines[0], found.alike.lines[0], found.fixed.lines[0]))
+    assert asked == [train.tolist()] * 3
     for one, two in zip(lines[0], lines[1], strict=True):
         assert one.nominal.tolist() == two.nominal.tolist() and one.choice.tolist() == two.choice.tolist()
     assert lines[0][0].nominal.tolist() != lines[2][0].nominal.tolist()
