@@ -243,7 +243,7 @@ def evaluate_pool(
     budget: str | None = None,
     cap: str | None = None,
     controller: str | None = None,
-    probe_tokens: int = 0,
+    probe_tokens: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure a policy, or arms, on recorded answers; nothing is drawn.
