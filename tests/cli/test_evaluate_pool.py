@@ -136,7 +136,7 @@ VOTE = ("--strategy", "vote(n=4, model=S)")
         (("--strategy", "vote(n=4, model=M)"), ("'M' is not in the pool", "S, L")),
         (("--strategy", "vote(n=4, model=S, temperature=0.2)"), ("was not recorded", "temperature=0.7")),
         (("--strategy", "beam(n=4, m=2, model=S)"), ("needs scores",)),
-        (("--strategy", "cut(n=4, limit=5, model=S)"), ("without probes",)),
+        (("--strategy", "cut(n=4, limit=5, model=S)"), ("no probes",)),
         ((*VOTE, "--unit", "metres"), ("--unit", "flops, eflops, tokens", "'metres'")),
         ((*VOTE, "--unit", "usd"), ("no price per million",)),
         ((*VOTE, "--controller", "on"), ("--controller is for a policy",)),
