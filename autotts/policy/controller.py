@@ -77,7 +77,7 @@ class State:
     shortfall: float
 
 
-def _held(policy: Policy) -> float:
+def made_for(policy: Policy) -> float:
     """The mean budget that a policy was made for."""
     stated = None if policy.controller is None else policy.controller.budget
     return policy.frontier[policy.default].expected.cost if stated is None else stated
@@ -107,7 +107,7 @@ class Controller:
     """
 
     def __init__(self, policy: Policy, budget: float | None = None) -> None:
-        self.budget = _held(policy) if budget is None else float(budget)
+        self.budget = made_for(policy) if budget is None else float(budget)
         if not (math.isfinite(self.budget) and self.budget > 0):
             raise InputError(f"controller: expected a mean budget above 0, found {self.budget:g}")
         routing.shares(policy, policy.difficulty.bins[0], self.budget)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autotts.engine.replay import replay
 from autotts.errors import InputError
 from autotts.estimate.intervals import resample
-from autotts.policy.controller import Controller
+from autotts.policy.controller import Controller, made_for
 from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
 from autotts.pools.recorded import Family, Recorded
@@ -188,7 +188,7 @@ def evaluate_policy(
     Parameters
     ----------
     budget
-        Mean parts a prompt; None is the expected cost of the policy's default setting.
+        Mean parts a prompt; None is the budget that the policy was made for.
     controlled
         Whether the live controller holds the budget.
 
@@ -201,7 +201,7 @@ def evaluate_policy(
     """
     policy, replaced = unstated(pool, policy)
     part, notes = _part(pool, policy, None if controlled else Uncontrolled(policy, budget).reached, probe_tokens)
-    held = policy.frontier[policy.default].expected.cost if budget is None else budget
+    held = made_for(policy) if budget is None else budget
     control = Controller(policy, held) if controlled else Uncontrolled(policy, budget)
     found = stream(part, policy, control, probe_tokens=probe_tokens, cap=cap, seed=seed, tell=tell)
     caps = [c for c in (policy.cap, cap) if c is not None]
