@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from math import comb
 from random import Random
 from typing import Annotated
@@ -23,6 +23,11 @@ def surety(first: int, second: int) -> Fraction:
     """
     n = first + second + 1
     return Fraction(sum(comb(n, i) for i in range(first + 1)), 1 << n)
+
+
+@lru_cache(maxsize=4096)  # the same few counts come up for every prompt
+def _sure(first: int, second: int, threshold: float) -> bool:
+    return surety(first, second) >= threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,6 @@ class Adaptive:
             choice = majority(seen)
             yield from offer(choice)
             first, second = lead(tally(seen))
-            if first and surety(int(first), int(second)) >= self.threshold:
+            if first and _sure(int(first), int(second), self.threshold):
                 break
         return choice
