@@ -95,16 +95,20 @@ def by_prompt(count: int, seed: int) -> Binning:
         rule = learned(board, train, count, seed)
         if rule is None or rule.kind == "constant":
             return together(board, train, test)
-        level = levels_of(board, train, count)
-        taken = np.array(rule.confusion, float)
-        taken /= taken.sum(1, keepdims=True)  # [level, bin]
-        member = taken[[rule.levels.index(v) for v in level]].T
+        member = membership(board, train, count, rule)
         prompts = [board.problems[i].prompt for i in test]
         table = rule.table(prompts)
         names = tuple(map(str, rule.levels))
         return Binned(names, member, tuple(names[i] for i in table.argmax(1)), rule)
 
     return binning
+
+
+def membership(board: Board, rows: Ints, count: int, rule: LevelModel) -> Floats:
+    """How far some problems belong to each bin, [B, N]: how often the rule takes one of their pass rate for it."""
+    taken = np.array(rule.confusion, float)
+    taken /= taken.sum(1, keepdims=True)  # [level, bin]
+    return np.asarray(taken[[rule.levels.index(v) for v in levels_of(board, rows, count)]].T)
 
 
 def levels_of(board: Board, rows: Ints, count: int) -> list[int]:

@@ -97,12 +97,8 @@ def optimize(
         # A prompt that cannot be read is told before anything is spent.
         roots = [answering.root(p.prompt) for p in (*prompts.search.problems, *prompts.confirm.problems)]
         study.meta = Meta(engine)
-        others = [other for other in study.meta.studies() if other != name]
-        if url is None and others:
-            raise StoreError(
-                f"--out {out}: expected a new folder or that of study {name!r}, found one that holds another study, "
-                f"{others[0]!r}; give another with --out"
-            )
+        if url is None:
+            alone(study.meta, name, out)
         study.meta.claim(name, study.identity())
         study.settle(used(engine))
         levels = study.levels(optunas)
@@ -125,6 +121,16 @@ def optimize(
     policy.save(out / "policy.json")
     write_atomic(out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     return Found(result, policy, out)
+
+
+def alone(meta: Meta, name: str, out: Path) -> None:
+    """See that a folder's own database holds no other study than this one."""
+    others = [other for other in meta.studies() if other != name]
+    if others:
+        raise StoreError(
+            f"--out {out}: expected a new folder or that of study {name!r}, found one that holds another study, "
+            f"{others[0]!r}; give another with --out"
+        )
 
 
 def folder(out: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,14 @@ from optuna.distributions import CategoricalDistribution
 
 from autotts.core.cost import parse_amount
 from autotts.core.strategy import knobs
-from autotts.errors import InputError, StoreError
+from autotts.errors import InputError
 from autotts.policy.files import write_atomic
 from autotts.pools.load import load
 from autotts.pools.sizes import parse_sizes
 from autotts.search.gauge import Gauge, finest
+from autotts.search.level import opened
 from autotts.search.measuring import Tell
-from autotts.search.optimize import Found, folder, storage
+from autotts.search.optimize import Found, alone, folder, storage
 from autotts.search.pool_recipe import PoolRecipe
 from autotts.search.pool_result import assemble, policy_of
 from autotts.search.pooled import PoolStudy
@@ -78,27 +78,15 @@ class PoolJob:
         """See that the database is for this study, before anything is measured; a run that fails claims nothing."""
         with storage(url) as (engine, _):
             meta = Meta(engine)
-            others = [other for other in meta.studies() if other != self.name]
-            if self.url is None and others:
-                raise StoreError(
-                    f"--out {self.out}: expected a new folder or that of study {self.name!r}, found one that holds "
-                    f"another study, {others[0]!r}; give another with --out"
-                )
+            if self.url is None:
+                alone(meta, self.name, self.out)
             meta.check(self.name, identity)
 
     def _keep(self, url: str, study: PoolStudy, identity: dict[str, Any]) -> None:
         """The measured arms as trials of one Optuna study, for its dashboard."""
         with storage(url) as (engine, optunas):
             Meta(engine).claim(self.name, identity)
-            told = optuna.create_study(
-                study_name=f"{self.name}/all",
-                storage=optunas,
-                directions=["maximize", "minimize"],
-                load_if_exists=True,
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                told.set_metric_names(["accuracy", f"mean cost ({study.recipe.unit})"])
+            told = opened(f"{self.name}/all", optunas, study.recipe.unit)
             if not told.get_trials(deepcopy=False):
                 told.add_trials(_trials(study))
 

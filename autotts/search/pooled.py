@@ -24,7 +24,7 @@ from autotts.search.crossfit import (
     curve,
     folds,
     learned,
-    levels_of,
+    membership,
     together,
     worth,
 )
@@ -183,11 +183,7 @@ class PoolStudy:
     def member(self) -> Floats:
         """How far each problem belongs to each bin of the policy, [B, P]."""
         rows, rule = np.arange(len(self.board.problems)), self.rule
-        if rule is None:
-            return np.ones((1, len(rows)))
-        taken = np.array(rule.confusion, float)
-        taken /= taken.sum(1, keepdims=True)
-        return np.asarray(taken[[rule.levels.index(v) for v in levels_of(self.board, rows, BINS)]].T)
+        return np.ones((1, len(rows))) if rule is None else membership(self.board, rows, BINS, rule)
 
     @cached_property
     def chosen(self) -> Chosen:
@@ -262,8 +258,7 @@ class PoolStudy:
             names = [str(self.rule.level(p.prompt)) for p in self.board.problems]
         at = int(np.searchsorted(self.chosen.nominal, budget * (1 + 1e-12), side="right")) - 1
         route = self.chosen.routes[max(at, 0)]
-        usual = next(iter(route))
-        return spread(self.board, [((self.board.index[route.get(n, route[usual])], 1.0),) for n in names])
+        return spread(self.board, [((self.board.index[route[n]], 1.0),) for n in names])
 
     # ------------------------------------------------------------ what is reported
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from autotts.search.choose import Choice, choose
 from autotts.search.confirm import Confirmed, Held, confirm
 from autotts.search.evaluate import table_of
 from autotts.search.export import digest
-from autotts.search.level import OBJECTIVES, Level
+from autotts.search.level import Level, opened
 from autotts.search.measure import Table, level_name
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
@@ -113,15 +112,7 @@ class Study:
         out = []
         for name in self.prompts.levels:
             suffix = name if name == "all" else f"L{name}"
-            study = optuna.create_study(
-                study_name=f"{self.name}/{suffix}",
-                storage=storage,
-                directions=["maximize", "minimize"],
-                load_if_exists=True,
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([OBJECTIVES[0], f"{OBJECTIVES[1]} ({self.recipe.unit})"])
+            study = opened(f"{self.name}/{suffix}", storage, self.recipe.unit)
             rows = self.prompts.rows(self.prompts.search, name)
             out.append(Level(name, self.prompts.search, rows, study, space, self.recipe.seed, self.recipe.proposer))
         return out
