@@ -163,6 +163,9 @@ def judged(gaps: Sequence[tuple[str, Interval]]) -> str:
         return f"Adapting to the prompt looks better here, beyond noise at {len(better)} of {len(gaps)} budgets" + tail
     if worse and not better:
         return f"Adapting to the prompt does not pay here: worse beyond noise at {', '.join(worse)}" + tail
+    if better and worse:
+        both = f"better beyond noise at {len(better)} and worse at {len(worse)} of {len(gaps)} budgets"
+        return f"Adapting to the prompt pays at some budgets and not at others here: {both}" + tail
     if mean >= SHOWN:
         return "Adapting to the prompt looks better here, but no budget shows it beyond noise" + tail
     return "Adapting to the prompt does not pay here" + tail

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotts.errors import InputError
+from autotts.estimate.intervals import Interval
 from autotts.policy.allocation import Point
 from autotts.search.choose import tuned
 from autotts.search.level import choosing, sampler
 from autotts.search.race import Rival, race, rival_at
 from autotts.search.recipe import Recipe, recipe_from
+from autotts.search.result import judged
 from autotts.search.rounds import designed, height
 from autotts.search.runs import Family, Ran
 from autotts.search.space import Space, models_of, usable
@@ -186,3 +188,17 @@ def test_a_study_file_names_the_wrong_key() -> None:
         recipe_from({"trails": 5}, "x.toml")
     with pytest.raises(InputError, match="trials: expected a whole number"):
         recipe_from({"trials": "five"}, "x.toml")
+
+
+def test_a_verdict_says_what_the_intervals_say() -> None:
+    better, worse, noise = Interval(0.02, 0.01, 0.03), Interval(-0.01, -0.02, -0.005), Interval(0.01, -0.01, 0.03)
+    said = {
+        "pays here, beyond noise at 1 of 2 budgets": (better, noise),
+        "looks better here, beyond noise at 1 of 3 budgets": (better, noise, noise),
+        "better beyond noise at 1 and worse at 1 of 3 budgets": (better, worse, noise),
+        "does not pay here: worse beyond noise at b1": (noise, worse),
+        "but no budget shows it beyond noise": (noise, noise),
+        "does not pay here (": (Interval(0.0, -0.01, 0.01),),
+    }
+    for words, gaps in said.items():
+        assert words in judged([(f"b{i}", gap) for i, gap in enumerate(gaps)])
