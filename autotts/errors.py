@@ -37,3 +37,7 @@ class PlanError(AutottsError):
 
 class SearchBudgetReached(AutottsError):
     """`--search-budget` leaves no room for another draw; the study ends with what it has."""
+
+
+class ProposerError(AutottsError):
+    """A proposer failed; the study goes on with the others, and says so."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from autotts.core.strategy import Knob, Options, Range, Role, Strategy, knobs
 from autotts.errors import InputError
+
+MOST: Final = 20_000  # arms of a strategy that are listed
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,29 @@ class Space:
                 allowed = [v for v in self.values(declared[name]) if v <= room]
                 out[name] = min(out[name], max(allowed, default=out[name]))
         return out
+
+    @cached_property
+    def arms(self) -> tuple[Strategy, ...]:
+        """Every valid arm on the grids, within what each model may draw; at most `MOST`, evenly taken, beyond that."""
+        out: list[Strategy] = []
+        for kind in self.strategies.values():
+            declared = knobs(kind)
+            found: list[Strategy] = []
+            grids = [self.values(knob) for knob in declared.values()]
+            count = math.prod(map(len, grids))
+            for number in range(0, count, max(1, count // MOST)):
+                asked = {}
+                for name, grid in zip(declared, grids):
+                    number, at = divmod(number, len(grid))
+                    asked[name] = grid[at]
+                try:
+                    made = kind(**asked)
+                except InputError:
+                    continue  # knobs that contradict each other
+                if self.fitting(declared, asked) == asked:
+                    found.append(made)
+            out += found
+        return tuple(out)
 
     def params(self, strategy: Strategy) -> dict[str, Any] | None:
         """Optuna's parameters of an arm, or None where one of its knobs is off the grid."""
