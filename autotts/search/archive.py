@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from autotts.search.runs import Family
 from autotts.search.space import Space
+
+if TYPE_CHECKING:
+    from autotts.predict.arms import ArmModel
 
 State: TypeAlias = Literal["complete", "pruned", "skipped", "refused"]
 
@@ -65,6 +69,10 @@ class Archive:
         Of the study; amounts in parts a prompt, None where none was given.
     prompts
         Prompts of the level that a trial takes now.
+    drawn
+        Whole draws a prompt that are there already, by family: arms that only choose among them cost nothing new.
+    model
+        What has been learned about arms from all levels so far; None at first, or where nothing is to be predicted.
     """
 
     level: str
@@ -79,6 +87,8 @@ class Archive:
     budget: float | None = None
     cap: float | None = None
     prompts: int = 0
+    drawn: Mapping[Family, int] = field(default_factory=dict)
+    model: ArmModel | None = None
 
 
 class Proposer(Protocol):

@@ -1,40 +1,40 @@
-"""One difficulty level of a study: its prompts, its Optuna study, and what is known of its arms."""
+"""One difficulty level of a study: its prompts, what was tried on them, and what is known of its arms."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
 
 from autotts.core.strategy import Range, Role, Strategy, knobs
 from autotts.core.task import Problem
 from autotts.errors import InputError
 from autotts.policy.allocation import Point, envelope
+from autotts.search.archive import Archive, Trial
+from autotts.search.book import Book
 from autotts.search.measure import Table
-from autotts.search.race import Raced, Rival
+from autotts.search.race import Raced, Rival, rival_at
 from autotts.search.runs import Family, depth, family, scorer
+from autotts.search.screen import Verdict
 from autotts.search.space import Space
 from autotts.strategies import POOLED, STRATEGIES
 from autotts.strategies.arms import parse, show
 
-OBJECTIVES = ("accuracy", "mean cost")
+Rows = NDArray[np.intp]
+
+NEAR = 0.5  # standard errors below the frontier up to which an arm is taken on to more prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One arm of a round; `trial` is its number in Optuna, None while it is designed and not yet added."""
+    """One arm of a round; `trial` is its number in Optuna."""
 
-    index: int
     strategy: Strategy
-    kind: str  # "designed" | "neighbour" | "asked"
-    trial: int | None
+    kind: str  # "designed" | "neighbour" | "audit" | the name of its proposer
+    trial: int
 
     @property
     def arm(self) -> str:
@@ -43,153 +43,148 @@ class Slot:
 
 @dataclass
 class Level:
-    """The state of one level; everything in it follows from the recipe and the stored draws."""
+    """The state of one level; everything in it follows from the recipe and the stored draws.
+
+    `every` are the level's rows of the table in random order; the first `taking` of them are the prompts that arms
+    take now. Where `sharing` is off, what is drawn for one arm serves no other (to measure what sharing is worth).
+    """
 
     name: str
     table: Table
-    rows: NDArray[np.intp]
-    study: optuna.Study
+    every: Rows
+    taking: int
+    book: Book
     space: Space
-    seed: int
-    proposer: str
-    raced: dict[str, bool] = field(default_factory=dict)  # arm -> whether it took all prompts
+    sharing: bool = True
+    log: dict[str, Trial] = field(default_factory=dict)
+    refused: list[Trial] = field(default_factory=list)
+    running: dict[str, int] = field(default_factory=dict)  # arms that wait for more prompts -> their trials
     pools: dict[Family, tuple[int, str | None]] = field(default_factory=dict)
     queue: list[tuple[Strategy, str]] = field(default_factory=list)
     _points: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
+    def rows(self) -> Rows:
+        """The rows that arms take now."""
+        return self.every[: self.taking]
+
+    @property
     def problems(self) -> list[Problem]:
         return [self.table.problems[row] for row in self.rows]
 
+    @property
+    def whole(self) -> bool:
+        """Whether arms take all prompts of the level."""
+        return self.taking == len(self.every)
+
     # ------------------------------------------------------------ what is asked
 
-    def slots(self, number: int, size: int) -> list[Slot]:
-        """The arms of a round: what waits in the queue first, then what the sampler asks for."""
-        have = self._of_round(number)
-        out: list[Slot] = []
-        arms: set[str] = set()
-        for index in range(size):
-            slot = self._queued(index) or self._asked(number, index, have.get(index))
-            if slot is not None and slot.arm not in arms:
-                out.append(slot)
-                arms.add(slot.arm)
-            elif slot is not None and slot.trial is not None:
-                self._close(slot.trial, "the same arm stands in this round already")
+    def waiting(self) -> list[tuple[Strategy, str]]:
+        """What waits in the queue and is not known by now; the queue is empty afterwards."""
+        out, self.queue = [(s, kind) for s, kind in self.queue if not self.tried(s)], []
         return out
 
-    def _queued(self, index: int) -> Slot | None:
-        while self.queue:
-            strategy, kind = self.queue.pop(0)
-            if not self.knows(strategy):
-                return Slot(index, strategy, kind, None)
-        return None
+    def begin(self, strategy: Strategy, kind: str, round_: int, slot: int) -> Slot:
+        """An arm of a round, as a running trial."""
+        return Slot(strategy, kind, self.book.begin(strategy, kind, round_, slot))
 
-    def _asked(self, number: int, index: int, found: FrozenTrial | None) -> Slot | None:
-        """Ask the sampler, unless an interrupted run did so already; an arm that is known is told at once."""
-        if found is None:
-            self.study.sampler = sampler(self.proposer, self.seed, self.name, number, index)
-            trial = self.study.ask()
-            strategy = self.space.suggest(trial)
-            trial.set_user_attr("arm", show(strategy))
-            trial.set_user_attr("kind", "asked")
-            trial.set_user_attr("round", number)
-            trial.set_user_attr("slot", index)
-            trial_number = trial.number
-        else:
-            strategy, trial_number = parse(str(found.user_attrs["arm"])), found.number
-        if self.knows(strategy):
-            value, cost = self.point(show(strategy))
-            self._tell(trial_number, [value, cost], {"known": "from draws already made"})
-            return None
-        if show(strategy) in self.raced:
-            self._close(trial_number, "raced and stopped in an earlier round")
-            return None
-        return Slot(index, strategy, "asked", trial_number)
-
-    def _of_round(self, number: int) -> dict[int, FrozenTrial]:
-        """What an interrupted run asked for in this round; half-asked trials are closed."""
-        out: dict[int, FrozenTrial] = {}
-        for trial in self.study.get_trials(deepcopy=False):
-            if "slot" not in trial.user_attrs:
-                if trial.state == TrialState.RUNNING:
-                    self._close(trial.number, "interrupted while it was asked for")
-            elif trial.user_attrs.get("round") == number and trial.user_attrs.get("kind") == "asked":
-                out[int(trial.user_attrs["slot"])] = trial
-        return out
+    def skip(self, verdict: Verdict, kind: str, round_: int, slot: int) -> None:
+        """An arm that is not begun because of what is predicted of it."""
+        self.log[verdict.arm] = Trial(verdict.arm, kind, round_, "skipped", trace=verdict.why)
+        self.book.skip(parse(verdict.arm), round_, slot, verdict.why)
 
     def knows(self, strategy: Strategy) -> bool:
-        """Whether an arm is measured on all prompts, or follows from draws that are."""
+        """Whether an arm is measured on all prompts that are taken now, or follows from draws that are."""
         arm = show(strategy)
         return arm in self._points or self.table.known(arm, self.rows)
 
-    # ------------------------------------------------------------ what is told
+    def tried(self, strategy: Strategy) -> bool:
+        """Whether an arm is known, or was stopped or skipped."""
+        return self.knows(strategy) or show(strategy) in self.log
 
-    def settle(self, slot: Slot, raced: Raced) -> None:
-        """Take note of how an arm of a round did."""
-        self.raced[slot.arm] = raced.bound is None
+    # ------------------------------------------------------------ what came of it
+
+    def settle(self, slot: Slot, raced: Raced, round_: int) -> None:
+        """Take note of how an arm of a round did, here and in Optuna's study."""
+        self.book.note(
+            slot.trial,
+            {"prompts": len(raced.ran), "accuracy so far": raced.value, "mean cost so far": raced.cost},
+        )
+        known = slot.arm, slot.kind, round_
+        if raced.bound is not None:
+            self.log[slot.arm] = Trial(*known, "pruned", raced.value, raced.cost, len(raced.ran), raced.bound)
+            self.book.prune(slot.trial, "during", raced.bound)
+            return
         of = family(slot.strategy)
-        if raced.bound is None and of is not None:
+        if of is not None and self.sharing:
             count, by = self.pools.get(of, (0, None))
             self.pools[of] = (max(count, depth(slot.strategy)), by or scorer(slot.strategy))
-        elif raced.bound is None:
+        else:
             value = np.array([float(r.correct) for r in raced.ran])
             cost = np.array([float(r.cost) for r in raced.ran])
             self.table.put(slot.arm, self.rows, value, cost, cost)
+        self.log[slot.arm] = Trial(*known, "complete", raced.value, raced.cost, len(raced.ran), _answers(raced))
+        self.running[slot.arm] = slot.trial
 
-    def tell(self, number: int, slot: Slot, raced: Raced) -> None:
-        """Write an arm of the round into Optuna's study, once."""
-        notes: dict[str, object] = {"prompts": len(raced.ran)}
-        if raced.bound is not None:
-            notes |= {"bound": raced.bound, "accuracy so far": raced.value, "mean cost so far": raced.cost}
-        values = None if raced.bound is not None else list(self.point(slot.arm))
-        if slot.trial is not None:
-            self._tell(slot.trial, values, notes)
-            return
-        self._add(slot.strategy, values, notes | {"kind": slot.kind, "round": number, "slot": slot.index})
+    def tell(self, round_: int) -> int:
+        """Write what is known on all prompts of the level into Optuna's study; how many free arms this added."""
+        for arm, number in self.running.items():
+            value, cost = self.point(arm)
+            self.log[arm] = replace(self.log[arm], value=value, cost=cost, prompts=self.taking)
+            self.book.note(number, {"prompts": self.taking, "accuracy so far": value, "mean cost so far": cost})
+        return self._end(round_) if self.whole else 0
 
-    def add_free(self, number: int) -> int:
-        """Add the arms of the frontier that came from stored draws alone; how many this round has added."""
-        for p in self.frontier():
-            if p.arm not in self.raced:
-                self._add(parse(p.arm), [p.value, p.cost], {"kind": "free", "free": True, "round": number})
-        notes = [t.user_attrs for t in self.study.get_trials(deepcopy=False)]
-        return sum(bool(n.get("free")) and n.get("round") == number for n in notes)
+    def grow(self, count: int, cap: float | None) -> dict[str, list[int]]:
+        """Take more prompts, with the arms that may still be on the frontier; what is to be measured on the new ones.
 
-    def _tell(self, number: int, values: list[float] | None, notes: Mapping[str, object]) -> None:
-        trial = self.study.get_trials(deepcopy=False)[number]
-        if trial.state.is_finished():
-            return
-        for key, value in notes.items():
-            self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
-        if values is None:
-            self.study.tell(number, state=TrialState.PRUNED)
-        else:
-            self.study.tell(number, values)
+        The others are stopped: on more prompts the frontier would most likely leave them behind as well.
+        """
+        staying = self._staying(cap)
+        for arm in [a for a in self.running if a not in staying]:
+            why = f"after {self.taking} prompts {staying_words(self.point(arm))}, not near the frontier"
+            self.log[arm] = replace(self.log[arm], state="pruned", trace=why)
+            self.book.prune(self.running.pop(arm), "between", why)
+        deepest: dict[Family, tuple[int, str | None]] = {}
+        for strategy in map(parse, staying):
+            of = family(strategy)
+            if of is not None and self.sharing:
+                at, by = deepest.get(of, (0, None))
+                deepest[of] = (max(at, depth(strategy)), by or scorer(strategy))
+        self.pools = deepest
+        self.taking = min(count, len(self.every))
+        self._points.clear()
+        alone = [arm for arm in staying if not self.sharing or family(parse(arm)) is None]
+        return {arm: self._unknown(arm) for arm in alone} | self.offspring()
 
-    def _close(self, number: int, why: str) -> None:
-        trial = self.study.get_trials(deepcopy=False)[number]
-        if not trial.state.is_finished():
-            self.study._storage.set_trial_user_attr(trial._trial_id, "closed", why)
-            self.study.tell(number, state=TrialState.FAIL)
+    def stay(self, taking: int, pools: dict[Family, tuple[int, str | None]]) -> None:
+        """Go back to the prompts from before `grow`, where there was no room for more."""
+        self.taking, self.pools = taking, pools
+        self._points.clear()
 
-    def _add(self, strategy: Strategy, values: list[float] | None, notes: Mapping[str, object]) -> None:
-        arm = show(strategy)
-        params = self.space.params(strategy)
-        if params is None or any(
-            t.user_attrs.get("arm") == arm
-            for t in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        ):
-            return
-        domains = {k: v for k, v in self.space.distributions(params["strategy"]).items() if k in params}
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.PRUNED if values is None else TrialState.COMPLETE,
-                params=params,
-                distributions=domains,
-                values=values,
-                user_attrs={"arm": arm, **notes},
-            )
-        )
+    def finish(self, round_: int) -> int:
+        """End what still runs with what is known, since the study is over; how many free arms this added."""
+        added = self._end(round_)
+        self.book.leave()
+        return added
+
+    def _end(self, round_: int) -> int:
+        for arm, number in self.running.items():
+            self.book.complete(number, *self.point(arm))
+        self.running.clear()
+        free = [p for p in self.frontier() if p.arm not in self.log]
+        return sum(self.book.free(parse(p.arm), p.value, p.cost, round_) for p in free)
+
+    def _staying(self, cap: float | None) -> list[str]:
+        """Arms whose paired difference to the frontier at their cost is not clearly below zero."""
+        rivals, out = self.rivals(cap), []
+        for p in self.points(cap):
+            value = self.table.arms[p.arm].value[self.rows]
+            mixed = rival_at(rivals, self.taking, p.cost)
+            gap = np.zeros(1) if mixed is None else value - mixed[0]
+            error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
+            if gap.mean() + NEAR * error >= 0:
+                out.append(p.arm)
+        return out
 
     # ------------------------------------------------------------ what is known
 
@@ -198,7 +193,7 @@ class Level:
         return self._known(arm)[:2]
 
     def _known(self, arm: str) -> tuple[float, float, float]:
-        """Mean value, mean cost and worst cost; what is known does not change any more."""
+        """Mean value, mean cost and worst cost; what is known changes only as more prompts are taken."""
         if arm not in self._points:
             found = self.table.arms[arm]
             value, cost, worst = (x[self.rows] for x in (found.value, found.cost, found.worst))
@@ -206,7 +201,7 @@ class Level:
         return self._points[arm]
 
     def points(self, cap: float | None = None) -> list[Point]:
-        """Every arm that is known on all prompts of the level, and never cost more than the cap."""
+        """Every arm that is known on all prompts that are taken now, and never cost more than the cap."""
         return [
             Point(arm, *self.point(arm))
             for arm in self.table.arms
@@ -225,14 +220,52 @@ class Level:
             out.append(Rival(p.arm, found.value[self.rows], found.cost[self.rows]))
         return out
 
+    def trials(self) -> tuple[Trial, ...]:
+        """All arms that were tried or are known for nothing, and the proposals that were refused."""
+        free = [
+            Trial(p.arm, "free", 0, "complete", p.value, p.cost, self.taking)
+            for p in self.points()
+            if p.arm not in self.log
+        ]
+        return (*self.log.values(), *free, *self.refused)
+
+    def archive(self, others: Sequence[Level], like: Archive) -> Archive:
+        """The level as its proposers see it; `like` gives what is the same for all levels."""
+        return replace(
+            like,
+            level=self.name,
+            trials=self.trials(),
+            others={level.name: level.trials() for level in others if level is not self},
+            prompts=self.taking,
+            drawn={of: count for of, (count, _) in self.pools.items()},
+        )
+
     def offspring(self) -> dict[str, list[int]]:
-        """All arms that the stored draws of this level answer, that are not measured yet."""
+        """All arms that the draws of this level answer, where they are not measured yet: arm -> rows."""
         wanted: dict[str, list[int]] = {}
         for of, (count, by) in self.pools.items():
             for strategy in choosing(self.space, of, count, by):
                 if not self.knows(strategy):
-                    wanted[show(strategy)] = [int(r) for r in self.rows]
+                    wanted[show(strategy)] = self._unknown(show(strategy))
         return wanted
+
+    def _unknown(self, arm: str) -> list[int]:
+        """The rows of now that an arm is not measured on."""
+        found = self.table.arms.get(arm)
+        return [int(r) for r in self.rows if found is None or np.isnan(found.value[r])]
+
+
+def staying_words(point: tuple[float, float]) -> str:
+    """An arm's figures, for the trace of its trial."""
+    return f"{point[0]:.3f} accuracy at {point[1]:.4g} a prompt"
+
+
+def _answers(raced: Raced) -> str:
+    """What an arm answered, for those who look for what to try next."""
+    unread = sum(r.answer is None for r in raced.ran)
+    right = sum(r.correct for r in raced.ran)
+    capped = sum(r.ended != "returned" for r in raced.ran)
+    return f"{right} of {len(raced.ran)} right, {unread} without an answer, {capped} ended early"
 
 
 def choosing(space: Space, of: Family, count: int, by: str | None) -> list[Strategy]:
@@ -260,26 +293,18 @@ def choosing(space: Space, of: Family, count: int, by: str | None) -> list[Strat
     return out
 
 
-def opened(name: str, storage: optuna.storages.RDBStorage, unit: str) -> optuna.Study:
-    """Optuna's study of this name, opened or made: accuracy up, mean cost down."""
-    study = optuna.create_study(
-        study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([OBJECTIVES[0], f"{OBJECTIVES[1]} ({unit})"])
-    return study
-
-
-def sampler(proposer: str, seed: int, *where: object) -> optuna.samplers.BaseSampler:
-    """A sampler whose randomness depends on nothing but the place in the study that it is asked at."""
-    text = ":".join(map(str, (seed, *where)))
-    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
-    if proposer == "random":
-        return optuna.samplers.RandomSampler(seed=number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=number, n_startup_trials=8, constant_liar=True)
+def narrowed(levels: Sequence[Level]) -> list[Level]:
+    """The levels on the prompts that arms took, where a study ended before they took all of them."""
+    if all(level.whole for level in levels):
+        return list(levels)
+    rows = np.sort(np.concatenate([level.rows for level in levels]))
+    table = levels[0].table.part(rows)
+    place = {int(row): i for i, row in enumerate(rows)}
+    out = []
+    for level in levels:
+        every = np.array([place[int(row)] for row in level.rows])
+        out.append(replace(level, table=table, every=every, taking=len(every), _points={}))
+    return out
 
 
 def neighbours(levels: Sequence[Level], size: int) -> None:
@@ -294,6 +319,6 @@ def neighbours(levels: Sequence[Level], size: int) -> None:
                 strategy = parse(p.arm)
                 if len(other.queue) >= size:
                     break
-                if not other.knows(strategy) and p.arm not in other.raced and p.arm not in waiting:
+                if not other.tried(strategy) and p.arm not in waiting:
                     other.queue.append((strategy, "neighbour"))
                     waiting.add(p.arm)

@@ -63,6 +63,22 @@ class Table:
         found.cost[rows] = cost
         found.worst[rows] = worst
 
+    def part(self, rows: NDArray[np.intp]) -> Table:
+        """Some of the problems, in order; each level keeps its share of the traffic."""
+        problems = [self.problems[row] for row in rows]
+        whole: dict[str, float] = defaultdict(float)
+        kept: dict[str, float] = defaultdict(float)
+        for problem, weight in zip(self.problems, self.weight):
+            whole[level_name(problem)] += float(weight)
+        for problem, row in zip(problems, rows):
+            kept[level_name(problem)] += float(self.weight[row])
+        names = [level_name(problem) for problem in problems]
+        weight = np.array([self.weight[row] * whole[n] / kept[n] for n, row in zip(names, rows)])
+        arms = {
+            arm: Measured(found.value[rows], found.cost[rows], found.worst[rows]) for arm, found in self.arms.items()
+        }
+        return Table(problems, weight, arms)
+
     def known(self, arm: str, rows: NDArray[np.intp]) -> bool:
         """Whether an arm is measured on all of some rows."""
         found = self.arms.get(arm)

@@ -11,8 +11,10 @@ from typing import Any
 from autotts.core.cost import Amount, parse_amount
 from autotts.errors import InputError
 
-LEAST = {"trials": 1, "search": 8, "confirm": 8, "block": 4, "slots": 1, "patience": 1, "largest": 1}
-PROPOSERS = ("tpe", "random")
+LEAST = {"trials": 1, "search": 8, "first": 4, "confirm": 8, "block": 4, "slots": 1, "patience": 1, "largest": 1}
+PROPOSERS = ("guided", "tpe", "random", "nsga2", "gp", "covering", "insight", "agent")
+PRUNING = ("before", "during", "allocation")  # where what is predicted of arms prunes them
+STARTS = ("memory", "designed", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,14 @@ class Recipe:
     target: float | None = None
     cap: str | None = None
     search_budget: str | None = None
-    trials: int = 40
+    trials: int = 120
     timeout: float | None = None
     seed: int = 0
-    proposer: str = "tpe"
+    proposer: str = "guided"
+    pruning: tuple[str, ...] = PRUNING
+    start: str = "memory"
     search: int = 32
+    first: int = 8
     confirm: int = 32
     stream: str = "confirm"
     block: int = 8
@@ -51,8 +56,14 @@ class Recipe:
         for name, low in LEAST.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name}: expected a whole number of at least {low}, found {getattr(self, name)!r}")
-        if self.proposer not in PROPOSERS:
-            raise InputError(f"proposer: expected one of {', '.join(PROPOSERS)}, found {self.proposer!r}")
+        for what, given, expected in (
+            ("proposer", self.proposers or ("",), PROPOSERS),
+            ("pruning", self.pruning, PRUNING),
+            ("start", (self.start,), STARTS),
+        ):
+            for name in given:
+                if name not in expected:
+                    raise InputError(f"{what}: expected some of {', '.join(expected)}, found {name!r}")
         if self.budget is not None and self.target is not None:
             raise InputError("expected --budget or --target, found both: give one of them")
         if self.target is not None and not 0 < self.target <= 1:
@@ -67,6 +78,11 @@ class Recipe:
                 raise InputError(
                     f"expected budget, cap and search budget in one unit, found {amounts[0].unit} and {amount.unit}"
                 )
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        """Who proposes, in turn."""
+        return tuple(dict.fromkeys(name.strip() for name in self.proposer.split(",") if name.strip()))
 
     @property
     def amount(self) -> Amount | None:
@@ -119,7 +135,7 @@ def _typed(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
     """Each field, what it should be, and whether it is: recipes come from files and from people's code."""
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
-        if field.name in ("models", "strategies"):
+        if field.name in ("models", "strategies", "pruning"):
             right = isinstance(value, tuple) and all(isinstance(x, str) for x in value)
             yield field.name, 'a list of names, such as ["S", "M"]', right
         elif field.name in ("target", "timeout"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from autotts import __version__
 from autotts.core.cost import show
@@ -95,7 +96,15 @@ def assemble(
         },
         "trials": _trials(levels),
         "rounds": [
-            {"round": r.number, "area": r.area, "draws": r.draws, "raced": r.raced, "pruned": r.pruned, "free": r.free}
+            {
+                "round": r.number,
+                "prompts": r.prompts,
+                "area": r.area,
+                "draws": r.draws,
+                "raced": r.raced,
+                "pruned": r.pruned,
+                "free": r.free,
+            }
             for r in history
         ],
         "provenance": {
@@ -215,7 +224,7 @@ def _level(
                 "low": None if spread is None else spread.low,
                 "high": None if spread is None else spread.high,
                 "cost": p.cost,
-                "free": p.arm not in level.raced,
+                "free": p.arm not in level.log,
                 "frontier": p.arm in front,
                 "chosen": shares.get(p.arm, 0.0),
             }
@@ -238,9 +247,15 @@ def _level(
 
 
 def _trials(levels: Sequence[Level]) -> dict[str, int]:
-    raced = sum(len(level.raced) for level in levels)
-    pruned = sum(not whole for level in levels for whole in level.raced.values())
-    states = [t for level in levels for t in level.study.get_trials(deepcopy=False)]
-    free = sum(bool(t.user_attrs.get("free")) for t in states)
-    failed = sum(t.state.name == "FAIL" for t in states)
-    return {"raced": raced, "pruned": pruned, "free": free, "failed": failed}
+    """What became of the trials: how many were raced, and where the others were pruned."""
+    logged = [t for level in levels for t in level.log.values()]
+    books = [level.book for level in levels]
+    return {
+        "raced": sum(t.state != "skipped" for t in logged),
+        "skipped": sum(t.state == "skipped" for t in logged),
+        "pruned": sum(book.count(TrialState.PRUNED, pruned="during") for book in books),
+        "left": sum(book.count(TrialState.PRUNED, pruned="between") for book in books),
+        "refused": sum(len(level.refused) for level in levels),
+        "free": sum(book.count(TrialState.COMPLETE, free=True) for book in books),
+        "failed": sum(book.count(TrialState.FAIL) for book in books),
+    }

@@ -1,16 +1,22 @@
-"""The rounds of a study: ask, race, tell, until a limit is reached or nothing more is gained."""
+"""The rounds of a study: propose, race, tell, until a limit is reached or nothing more is gained."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from autotts.core.strategy import Strategy
 from autotts.errors import SearchBudgetReached
 from autotts.policy.allocation import Point, frontier
+from autotts.predict.arm_learning import fit_arms
+from autotts.predict.arms import ArmModel, Seen
+from autotts.search.archive import Archive
+from autotts.search.asking import Asking
+from autotts.search.controls import guess
 from autotts.search.level import Level, Slot, neighbours
 from autotts.search.measure import measure
 from autotts.search.race import Raced, race
@@ -22,6 +28,7 @@ from autotts.strategies.arms import parse
 
 ERROR = 0.05  # over all arms and looks of a level
 CHEAPER = 0.5  # no later arm costs less than this share of the cheapest of the first round
+LEARNERS = frozenset({"guided", "covering"})  # proposers that need what was learned about arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class Round:
     """What one round did; `area` is the mean accuracy under the frontiers, over the range of log cost."""
 
     number: int
+    prompts: int  # of a level, that arms took
     area: float
     draws: int
     raced: int
@@ -45,51 +53,59 @@ class Rounds:
     runner: Runner
     levels: Sequence[Level]
     weights: Mapping[str, float]
+    asking: Asking
+    like: Archive
+    prior: ArmModel | None = None
     keep: Callable[[Level, str, Raced], None] = lambda level, arm, raced: None
+    told: Callable[[], None] = lambda: None
     history: list[Round] = field(default_factory=list)
+    model: ArmModel | None = None
     spread: tuple[float, float] = (0.0, 0.0)
 
     async def run(self) -> tuple[str, str]:
         """Rounds until a stop criterion holds: (trials | timeout | search-budget | converged, in words)."""
         begun = time.monotonic()
-        design(self.levels, self.recipe.largest)
+        if self.recipe.start != "none":
+            design(self.levels, self.recipe.largest)
         for number in range(1_000_000):
             left = self.recipe.trials - sum(r.raced for r in self.history)
             if left <= 0:
                 return "trials", f"{self.recipe.trials} trials were raced (--trials)"
             try:
                 await self._round(number, left)
+                if number == 0:
+                    self._affordable()
+                limit = self.recipe.timeout
+                if limit is not None and time.monotonic() - begun >= limit:
+                    return "timeout", f"{limit:g} s had passed at the end of a round (--timeout)"
+                if self._converged() and not await self._more_prompts(number):
+                    return "converged", f"the last {self.recipe.patience} rounds gained nothing beyond noise"
             except SearchBudgetReached:
                 return "search-budget", f"the search used its part of {self.recipe.search_budget} (--search-budget)"
-            if number == 0:
-                self._affordable()
-            limit = self.recipe.timeout
-            if limit is not None and time.monotonic() - begun >= limit:
-                return "timeout", f"{limit:g} s had passed at the end of a round (--timeout)"
-            if self._converged():
-                return "converged", f"the last {self.recipe.patience} rounds gained nothing beyond noise"
         raise AssertionError("unreachable")
 
     async def _round(self, number: int, left: int) -> None:
         begun, drawn = time.monotonic(), self.runner.memo.made
-        size = max(len(level.queue) for level in self.levels) if number == 0 else self.recipe.slots
+        await self._learn()
+        size = max([self.recipe.slots, *(len(level.queue) for level in self.levels if number == 0)])
         asked: list[tuple[Level, Slot]] = []
+        like = self._like(number)
         for level in self.levels:
             room = min(size, left - len(asked)) if number else size
-            asked += [(level, slot) for slot in level.slots(number, room)]
+            slots = await self.asking.slots(level, level.archive(self.levels, like), room)
+            asked += [(level, slot) for slot in slots]
         raced = await together(self._race(level, slot) for level, slot in asked)
         for (level, slot), result in zip(asked, raced):
-            level.settle(slot, result)
+            level.settle(slot, result, number)
             self.keep(level, slot.arm, result)
         for level in self.levels:
             await measure(self.runner, level.table, level.offspring(), seed=self.recipe.seed)
-        for (level, slot), result in zip(asked, raced):
-            level.tell(number, slot, result)
-        free = sum(level.add_free(number) for level in self.levels)
+        free = sum(level.tell(number) for level in self.levels)
         neighbours(self.levels, self.recipe.slots)
         self.history.append(
             Round(
                 number,
+                max(level.taking for level in self.levels),
                 self._area(),
                 self.runner.memo.made - drawn,
                 len(asked),
@@ -98,21 +114,67 @@ class Rounds:
                 time.monotonic() - begun,
             )
         )
+        self.told()
+
+    def _like(self, number: int) -> Archive:
+        """What the archives of all levels have in common in a round."""
+        return replace(self.like, round=number, model=self.model)
+
+    async def _learn(self) -> None:
+        """Learn from all levels what arms give and cost, where somebody wants to know."""
+        wanted = "before" in self.recipe.pruning or LEARNERS & set(self.recipe.proposers)
+        seen = [
+            Seen(t.arm, level.name, t.value, t.cost, t.prompts)
+            for level in self.levels
+            for t in level.trials()
+            if t.value is not None and t.cost is not None and t.prompts
+        ]
+        if wanted and (seen or self.prior is not None):
+            self.model = await asyncio.to_thread(
+                fit_arms,
+                seen,
+                levels=[level.name for level in self.levels],
+                work=self.like.work,
+                seed=self.recipe.seed,
+                prior=self.prior,
+            )
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
         rivals = level.rivals(self.runner.cap)
-        return await race(self.runner, slot.strategy, level.problems, rivals, block=self.recipe.block, error=error)
+        predicted = guess(level.table, level.rows, slot.strategy) if "during" in self.recipe.pruning else None
+        return await race(
+            self.runner,
+            slot.strategy,
+            level.problems,
+            rivals,
+            block=self.recipe.block,
+            error=error,
+            guess=predicted,
+        )
+
+    async def _more_prompts(self, number: int) -> bool:
+        """Go on with twice the prompts, if there are more; only arms that may be on the frontier are taken along."""
+        growing = [level for level in self.levels if not level.whole]
+        if not growing:
+            return False
+        for level in growing:
+            await take(self.runner, level, 2 * level.taking, self.recipe.seed)
+        for level in growing:
+            level.tell(number)
+        return True
 
     def _area(self) -> float:
         """Mean height of the levels' frontiers over log cost, in a range that the first round fixes."""
         curves = {level.name: level.frontier(self.runner.cap) for level in self.levels}
         if self.spread == (0.0, 0.0):
             costs = [p.cost for curve in curves.values() for p in curve]
+            if not costs:
+                return 0.0  # every arm of the first round was over the cap
             self.spread = (min(costs), max(costs) * 2)
         low, high = np.log(self.spread)
         grid = np.exp(np.linspace(low, high, 65))
-        return float(sum(self.weights[name] * height(curve, grid) for name, curve in curves.items()))
+        return float(sum(self.weights[name] * height(curve, grid) for name, curve in curves.items() if curve))
 
     def _affordable(self) -> None:
         """Raise a `BudgetError` now if the budget is far below the cheapest arm; one draw is in the first round."""
@@ -124,12 +186,15 @@ class Rounds:
             found.at(float(self.recipe.amount.parts))
 
     def _converged(self) -> bool:
-        """Whether the last rounds gained less than a quarter of the frontier's own standard error."""
+        """Whether the last rounds on these prompts gained less than a quarter of the frontier's standard error."""
         patience = self.recipe.patience
-        if len(self.history) <= patience + 1:
+        alike = [r for r in self.history if r.prompts == self.history[-1].prompts]
+        if self.history[-1].raced == 0:
+            return True
+        if len(alike) <= patience:
             return False
-        gain = self.history[-1].area - self.history[-1 - patience].area
-        p = min(max(self.history[-1].area, 0.0), 1.0)
+        gain = alike[-1].area - alike[-1 - patience].area
+        p = min(max(alike[-1].area, 0.0), 1.0)
         spread = sum(self.weights[level.name] ** 2 * p * (1 - p) / len(level.rows) for level in self.levels)
         return gain < 0.25 * float(np.sqrt(spread))
 
@@ -165,14 +230,31 @@ def designed(space: Space, largest: int) -> list[Strategy]:
     return [s for s in out if space.params(s) is not None]
 
 
+async def take(runner: Runner, level: Level, count: int, seed: int) -> None:
+    """Let a level take so many prompts; where the search budget ends before that, it stays with those it had."""
+    before, pools = level.taking, level.pools
+    wanted = level.grow(count, runner.cap)
+    try:
+        await measure(runner, level.table, wanted, seed=seed)
+    except SearchBudgetReached:
+        level.stay(before, pools)
+        raise
+
+
 async def complete(runner: Runner, levels: Sequence[Level], seed: int) -> None:
-    """Measure, at every level, what stands on the frontier of any: the uniform baselines deserve the same arms."""
+    """Measure on all prompts, and at every level, what stands on the frontier of any.
+
+    The uniform baselines deserve the same arms.
+    """
+    for level in levels:
+        if not level.whole:
+            await take(runner, level, len(level.every), seed)
     arms = {p.arm for level in levels for p in level.frontier(runner.cap)}
     for level in levels:
         for arm in sorted(arms):
             strategy = parse(arm)
             of = family(strategy)
-            if of is not None and not level.knows(strategy):
+            if of is not None and level.sharing and not level.knows(strategy):
                 count, by = level.pools.get(of, (0, None))
                 level.pools[of] = (max(count, depth(strategy)), by or scorer(strategy))
         wanted = level.offspring()

@@ -17,17 +17,23 @@ from autotts.engine.capped import Capped, Ledger
 from autotts.engine.memo import Memo
 from autotts.errors import BudgetError, InputError, SearchBudgetReached
 from autotts.predict import levels as predict
+from autotts.search.archive import Archive, Proposer
+from autotts.search.asking import Asking
+from autotts.search.book import Book, opened
 from autotts.search.choose import Choice, choose
 from autotts.search.confirm import Confirmed, Held, confirm
 from autotts.search.evaluate import table_of
 from autotts.search.export import digest
-from autotts.search.level import Level, opened
+from autotts.search.level import Level, narrowed
 from autotts.search.measure import Table, level_name
+from autotts.search.proposers import PROPOSERS
+from autotts.search.proposers.guided import Guided
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.result import Spent, assemble
 from autotts.search.rounds import Rounds, complete
 from autotts.search.runs import Bench, Runner
+from autotts.search.screen import Screen
 from autotts.search.space import Space, usable
 from autotts.search.tally import Tally
 from autotts.search.telling import snapshot
@@ -81,6 +87,7 @@ class Study:
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
     meta: Meta | None = None
+    agent: Proposer | None = None
     searched: int = 0
     shown: float = 0.0
     before: int = 0
@@ -101,10 +108,14 @@ class Study:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")
         kinds = usable({n: STRATEGIES[n] for n in asked}, self.world.scorers)
-        models = tuple(self.world.models)
-        work = {m: float(self.world.cards[m].active_parameters or self.world.cards[m].parameters or 1) for m in models}
-        most = {m: int(self.recipe.largest * max(work.values()) / work[m]) for m in models}
-        return Space(kinds, models, tuple(self.world.scorers), most)
+        most = {m: int(self.recipe.largest * max(self.work.values()) / w) for m, w in self.work.items()}
+        return Space(kinds, tuple(self.work), tuple(self.world.scorers), most)
+
+    @property
+    def work(self) -> dict[str, float]:
+        """What a token of each model takes, in relation to the others."""
+        cards = {m: self.world.cards[m] for m in self.world.models}
+        return {m: float(card.active_parameters or card.parameters or 1) for m, card in cards.items()}
 
     def levels(self, storage: optuna.storages.RDBStorage) -> list[Level]:
         """One Optuna study for each level, opened or made."""
@@ -112,9 +123,9 @@ class Study:
         out = []
         for name in self.prompts.levels:
             suffix = name if name == "all" else f"L{name}"
-            study = opened(f"{self.name}/{suffix}", storage, self.recipe.unit)
+            book = Book(opened(f"{self.name}/{suffix}", storage, self.recipe.unit), space)
             rows = self.prompts.rows(self.prompts.search, name)
-            out.append(Level(name, self.prompts.search, rows, study, space, self.recipe.seed, self.recipe.proposer))
+            out.append(Level(name, self.prompts.search, rows, min(self.recipe.first, len(rows)), book, space))
         return out
 
     # ------------------------------------------------------------ the phases
@@ -126,6 +137,7 @@ class Study:
         earlier = self.ledger.spent
         stopped = await self._search(levels, samples)
         self._split(earlier)
+        levels[:] = narrowed(levels)
         self.ledger.limit = None if amount is None else amount.parts
         choice = choose(levels, self.prompts.weights, self.recipe, self.cap, self.difficulty)
         held = self._held()
@@ -140,12 +152,20 @@ class Study:
         async with Memo(Capped(Epoch(self.world, 0, self.world.scorers), self.ledger), samples) as memo:
             self.memos.append(memo)
             runner = self._runner(memo, "search")
+            like = Archive(
+                level="",
+                levels=tuple(self.prompts.levels),
+                space=self.space(),
+                work=self.work,
+                seed=self.recipe.seed,
+                unit=self.recipe.unit,
+                budget=None if self.recipe.amount is None else float(self.recipe.amount.parts),
+                cap=self.cap,
+            )
+            screen = Screen(seed=self.recipe.seed) if "before" in self.recipe.pruning else None
+            asking = Asking(self.proposers(), Guided(), screen)
             self.rounds = Rounds(
-                self.recipe,
-                runner,
-                levels,
-                self.prompts.weights,
-                self._keep,
+                self.recipe, runner, levels, self.prompts.weights, asking, like, keep=self._keep, told=self._show
             )
             stopped = await self.rounds.run()
             if not all(level.points(self.cap) for level in levels):
@@ -160,7 +180,13 @@ class Study:
                     "search-budget",
                     f"the search used its part of {self.recipe.search_budget} (--search-budget)",
                 )
+            for level in levels:
+                level.finish(len(self.rounds.history))
         return stopped
+
+    def proposers(self) -> list[Proposer]:
+        """Those that the recipe names."""
+        return [self.agent if name == "agent" and self.agent else PROPOSERS[name]() for name in self.recipe.proposers]
 
     def _runner(self, memo: Memo, phase: str) -> Runner:
         """What runs the arms of a phase, and counts them."""

@@ -1,0 +1,124 @@
+"""What is tried in a round: what waits, then what the proposers want, through one validator and one screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from autotts.errors import ProposerError
+from autotts.search.archive import Archive, Proposer, Trial
+from autotts.search.level import Level, Slot
+from autotts.search.screen import Screen
+from autotts.search.validator import Refusal, check
+from autotts.strategies.arms import parse, show
+
+MORE = 4  # times as many arms are asked for once more, where too few of the first were of use
+
+
+@dataclass
+class Asking:
+    """Who proposes and what becomes of it, over all rounds of a study.
+
+    `counts` has, by proposer, how many arms were "proposed", "refused", "skipped" and "tried"; `notes` says what a
+    user should know, such as a proposer that failed.
+    """
+
+    proposers: list[Proposer]
+    fallback: Proposer
+    screen: Screen | None
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    async def slots(self, level: Level, archive: Archive, room: int) -> list[Slot]:
+        """At most `room` arms for a level: what waits there first, then proposals."""
+        found = _Chosen(self, level, archive, room)
+        self._bring_back(level, archive)
+        for strategy, kind in level.waiting():
+            found.add(show(strategy), kind)
+        for more in (1, MORE):
+            # Proposers share the places evenly, in turn.
+            for turn in range(len(self._alive)):
+                proposer = self._alive[(archive.round + turn) % len(self._alive)]
+                wanted = -(-found.left // (len(self._alive) - turn))
+                if wanted > 0:
+                    await self._ask(proposer, found, wanted, more)
+        return found.slots
+
+    @property
+    def _alive(self) -> Sequence[Proposer]:
+        return self.proposers or [self.fallback]
+
+    async def _ask(self, proposer: Proposer, found: _Chosen, wanted: int, more: int) -> None:
+        archive = replace(found.archive, trials=(*found.archive.trials, *found.refused))
+        try:
+            texts = await asyncio.to_thread(proposer.propose, archive, wanted * more)
+        except ProposerError as error:
+            if proposer in self.proposers:
+                self.proposers.remove(proposer)
+            others = ", ".join(p.name for p in self._alive)
+            self.notes.append(f"proposer {proposer.name} is left out from round {archive.round} on: {error}")
+            self.notes.append(f"the study goes on with {others}")
+            return
+        before = found.left
+        for text in texts:
+            if before - found.left >= wanted:
+                break
+            found.add(text, proposer.name)
+
+    def _bring_back(self, level: Level, archive: Archive) -> None:
+        """Where the screen was wrong too often, what it left out is tried after all."""
+        if self.screen is None:
+            return
+        stopped = self.screen.stopped(archive)
+        if stopped is None:
+            return
+        note = f"level {level.name}: {stopped}"
+        if note not in self.notes:
+            self.notes.append(note)
+        for arm in self.screen.waiting(archive):
+            level.log.pop(arm, None)
+            level.queue.append((parse(arm), "audit"))
+
+
+class _Chosen:
+    """The arms of one level and round, as they are taken."""
+
+    def __init__(self, asking: Asking, level: Level, archive: Archive, room: int) -> None:
+        self.asking = asking
+        self.level = level
+        self.archive = archive
+        self.left = room
+        self.slots: list[Slot] = []
+        self.refused: list[Trial] = []
+        self._next = 0
+        self._arms: set[str] = {t.arm for t in archive.trials if t.state != "refused"}
+
+    def add(self, text: str, kind: str) -> None:
+        """Take an arm, or refuse or skip it; in all cases it is counted."""
+        counts = self.asking.counts.setdefault(kind, Counter())
+        counts["proposed"] += 1
+        if self.left <= 0:
+            return
+        found = check(text, self.archive, self._arms)
+        if isinstance(found, Refusal):
+            counts["refused"] += 1
+            trial = Trial(found.text, kind, self.archive.round, "refused", trace=f"{found.kind}: {found.why}")
+            self.refused.append(trial)
+            if found.kind != "known":
+                self.level.refused.append(trial)
+            return
+        arm, number = show(found), self.archive.round
+        self._arms.add(arm)
+        self._next += 1
+        if self.asking.screen is not None and kind not in ("designed", "audit"):
+            verdict = self.asking.screen.judge(self.archive, [arm], self.archive.model)[0]
+            if verdict.skip:
+                counts["skipped"] += 1
+                self.level.skip(verdict, kind, number, self._next)
+                return
+            kind = "audit" if verdict.audited else kind
+        counts["tried"] += 1
+        self.left -= 1
+        self.slots.append(self.level.begin(found, kind, number, self._next))
