@@ -1,0 +1,351 @@
+"""Learning how arms do: amplitudes of the kernel by marginal likelihood, and how well held-out arms are foretold."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotts.errors import InputError
+from autotts.predict.arms import ArmModel, Array, Process, Seen, columns, describe, effort, mixed, setting
+from autotts.strategies import POOLED, STRATEGIES
+
+MOST: Final = 250  # examples that are learned from; time grows with their cube
+ENOUGH: Final = 120  # of them that the amplitudes are learned from
+FEWEST: Final = 3
+WIDEST: Final = 5.0  # inflation of standard deviations
+CENTRAL: Final = 1.96  # standard deviations that hold 95 % of a normal
+EVEN: Final = 0.25  # variance of the slope of an earlier model around 1
+SHARPNESS: Final = 1.5  # standard deviation of log amplitudes around their defaults
+
+# Components of the kernel: default amplitudes for log odds and for log cost, and the inverse length-scales of the
+# columns; what is not named does not matter to a component. Levels lie 1 apart, models and strategies too, work and
+# draws 1 for each doubling.
+COMPONENTS: Final[tuple[tuple[float, float, dict[str, float]], ...]] = (
+    # What all arms share on the prompts of one level.
+    (0.3, 0.1, {"level": 3.0}),
+    # Strong models, easy levels.
+    (3.0, 0.1, {"level": 0.3, "model": 0.5, "work": 0.3}),
+    # What draws are worth, which depends on how good one is.
+    (0.5, 0.1, {"draws": 0.3, "saturation": 1.0, "greedy": 1.0, "level": 0.3, "work": 0.3}),
+    # Strategies and their knobs, the same for all models and levels, and then not the same.
+    (0.3, 0.3, {"strategy": 1.5, "draws": 0.3, "k": 1.0, "m": 0.5, "threshold": 4.0, "scorer": 1.0}),
+    (
+        0.1,
+        0.03,
+        {
+            "strategy": 1.5,
+            "draws": 0.5,
+            "saturation": 1.0,
+            "k": 1.0,
+            "m": 0.5,
+            "threshold": 4.0,
+            "scorer": 1.0,
+            "model": 1.0,
+            "work": 0.3,
+            "level": 0.5,
+        },
+    ),
+    # Temperature and top-p, for each model.
+    (0.1, 0.03, {"temperature": 2.0, "top_p": 5.0, "greedy": 1.0, "model": 0.7, "work": 0.2, "level": 0.3}),
+    # What arms share that choose among the same draws: their chance too.
+    (0.1, 0.01, {"model": 3.0, "temperature": 8.0, "top_p": 25.0, "greedy": 3.0, "level": 3.0}),
+)
+
+
+def fit_arms(
+    seen: Sequence[Seen],
+    *,
+    levels: Sequence[str],
+    work: Mapping[str, float],
+    seed: int,
+    prior: ArmModel | None = None,
+) -> ArmModel:
+    """Learn from what was seen of arms.
+
+    Parameters
+    ----------
+    seen
+        One for each arm and level; at most 250 of them are used: each level's frontier, and those that differ most.
+    levels
+        Names of all levels, from the easiest.
+    work
+        What a token of each model costs: its active parameters. Models that were not seen yet may be there.
+    seed
+        Of the examples that the amplitudes are learned from; the same arguments give the same model.
+    prior
+        From an earlier study: what it says is the mean function, with an offset and a slope that are learned.
+
+    Returns
+    -------
+    ArmModel
+        Of kind "prior" or "constant", with the reason, for fewer than 3 examples or equal values.
+    """
+    _check(seen, levels, work)
+    strategies = list(STRATEGIES)
+    kept = thinned(seen, levels, work)
+    values = {s.value for s in kept}
+    why = ""
+    if len(kept) < FEWEST:
+        why = f"{len(kept)} arms were seen; at least {FEWEST} are needed"
+    elif len(values) == 1:
+        why = f"all {len(kept)} arms that were seen have a value of {min(values):g}"
+    if why:
+        return _unlearned(kept, levels=levels, work=work, prior=prior, why=why)
+    arms = [s.arm for s in kept]
+    at = {level: i for i, level in enumerate(levels)}
+    x = describe(arms, [at[s.level] for s in kept], strategies, work, work)
+    weights = np.array([[of.get(name, 0.0) for name in columns(strategies, work)] for _, _, of in COMPONENTS])
+    old = _foretold(kept, levels, work, prior)
+    groups = _groups(kept)
+    odds, odds_noise = log_odds(kept)
+    unit = np.log([s.cost for s in kept]) - effort(arms, work)
+    unit_noise = 0.09 / np.array([s.prompts for s in kept]) + 1e-4
+    value = _process(x, weights, odds, odds_noise, old[0], [c[0] for c in COMPONENTS], seed)
+    cost = _process(x, weights, unit, unit_noise, old[1], [c[1] for c in COMPONENTS], seed)
+    value, check = _held_out(value, x, weights, groups, kept)
+    cost, cost_check = _held_out(cost, x, weights, groups, kept)
+    check |= {f"cost_{name}": v for name, v in cost_check.items()}
+    return ArmModel(
+        kind="gp",
+        levels=list(levels),
+        strategies=strategies,
+        work=dict(work),
+        inputs=x.tolist(),
+        weights=weights.tolist(),
+        value=value,
+        cost=cost,
+        prior=prior,
+        n=len(kept),
+        check=check,
+    )
+
+
+def _check(seen: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float]) -> None:
+    if any(not (math.isfinite(v) and v > 0) for v in work.values()):
+        raise InputError(f"work: expected a number above 0 for each model, found {dict(work)}")
+    for s in seen:
+        if s.level not in levels:
+            raise InputError(f"{s.arm}: level: expected one of {', '.join(levels)}, found {s.level!r}")
+        if not (0 <= s.value <= 1 and math.isfinite(s.cost) and s.cost > 0 and s.prompts > 0):
+            raise InputError(f"{s.arm}: expected a value from 0 to 1, a cost and prompts above 0, found {s}")
+
+
+def _unlearned(
+    kept: Sequence[Seen], *, levels: Sequence[str], work: Mapping[str, float], prior: ArmModel | None, why: str
+) -> ArmModel:
+    """What the earlier study says, or that anything is possible."""
+    odds, _ = log_odds(kept)
+    unit = np.log([s.cost for s in kept]) - effort([s.arm for s in kept], work)
+    return ArmModel(
+        kind="constant" if prior is None else "prior",
+        why=why,
+        levels=list(levels),
+        strategies=list(STRATEGIES),
+        work=dict(work),
+        value=Process(offset=float(odds.mean()) if len(kept) else 0.0),
+        cost=Process(offset=float(unit.mean()) if len(kept) else 0.0),
+        prior=prior,
+        n=len(kept),
+    )
+
+
+def log_odds(seen: Sequence[Seen]) -> tuple[Array, Array]:
+    """Empirical log odds with half a success and half a failure added, and their variances."""
+    n = np.array([s.prompts for s in seen], dtype=float)
+    p = (np.array([s.value for s in seen], dtype=float) * n + 0.5) / (n + 1)
+    return np.log(p / (1 - p)), 1 / (n * p * (1 - p))
+
+
+def thinned(seen: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float], most: int = MOST) -> list[Seen]:
+    """At most `most` examples: each level's frontier, then always the one that is farthest from all that are taken."""
+    if len(seen) <= most:
+        return list(seen)
+    strategies = list(STRATEGIES)
+    at = {level: i for i, level in enumerate(levels)}
+    x = describe([s.arm for s in seen], [at[s.level] for s in seen], strategies, work, work)
+    _, _, of = COMPONENTS[4]
+    x = x * [
+        max(of.get(name, 0.0), 1.0 if name in ("temperature", "top_p") else 0.0) for name in columns(strategies, work)
+    ]
+    taken = [i for level in levels for i in _best(seen, level)][:most]
+    far = np.full(len(seen), np.inf)
+    for i in taken:
+        far = np.minimum(far, np.square(x - x[i]).sum(1))
+    while len(taken) < most:
+        i = int(np.argmax(far))
+        taken.append(i)
+        far = np.minimum(far, np.square(x - x[i]).sum(1))
+        far[i] = -1.0
+    return [seen[i] for i in sorted(set(taken))]
+
+
+def _best(seen: Sequence[Seen], level: str) -> list[int]:
+    """The arms of a level that no cheaper one equals, by ascending cost."""
+    out: list[int] = []
+    for i in sorted((i for i, s in enumerate(seen) if s.level == level), key=lambda i: (seen[i].cost, -seen[i].value)):
+        if not out or seen[i].value > seen[out[-1]].value:
+            out.append(i)
+    return out
+
+
+def _foretold(
+    kept: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float], prior: ArmModel | None
+) -> tuple[Array | None, Array | None]:
+    """What the earlier study says of each example: log odds, and log cost beyond the effort."""
+    if prior is None:
+        return None, None
+    odds, unit = np.zeros(len(kept)), np.zeros(len(kept))
+    for i, level in enumerate(levels):
+        rows = [j for j, s in enumerate(kept) if s.level == level]
+        if rows:
+            found = prior.latent([kept[j].arm for j in rows], level, i / max(1, len(levels) - 1), work)
+            odds[rows], unit[rows] = found[0], found[2]
+    return odds, unit
+
+
+def _process(
+    x: Array,
+    weights: Array,
+    y: Array,
+    noise: Array,
+    old: Array | None,
+    defaults: Sequence[float],
+    seed: int,
+) -> Process:
+    """Learn the mean function, then the amplitudes of what it leaves."""
+    offset, slope = _mean(y, noise, old)
+    rest = y - offset - (0.0 if old is None else slope * old)
+    amplitudes = _amplitudes(x, weights, rest, noise, defaults, seed)
+    return Process(
+        targets=rest.tolist(),
+        noise=noise.tolist(),
+        amplitudes=amplitudes.tolist(),
+        offset=offset,
+        slope=slope,
+    )
+
+
+def _mean(y: Array, noise: Array, old: Array | None) -> tuple[float, float]:
+    """Offset and slope by weighted least squares; the slope is drawn towards 1."""
+    weight = 1 / (noise + 1)
+    if old is None:
+        return float((weight * y).sum() / weight.sum()), 0.0
+    design = np.stack([np.ones_like(old), old], axis=1)
+    left = design.T @ (weight[:, None] * design) + np.diag([0.25, 1 / EVEN])
+    right = design.T @ (weight * y) + np.array([0.0, 1 / EVEN])
+    offset, slope = np.linalg.solve(left, right)
+    return float(offset), float(slope)
+
+
+def regressor(weights: Array, noise: Array, amplitudes: Sequence[float], search: Any) -> Any:
+    """scikit-learn's Gaussian process of this kernel, not fitted; `search` looks for amplitudes, None keeps them."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
+    kernel: Any = None
+    for amplitude, weight in zip(amplitudes, weights, strict=True):
+        scale = 1 / np.maximum(weight, 1e-9)  # what does not matter is never far
+        part = ConstantKernel(amplitude, (1e-5, 1e4)) * RBF(scale, "fixed")
+        kernel = part if kernel is None else kernel + part
+    return GaussianProcessRegressor(kernel, alpha=noise, optimizer=search)
+
+
+def _amplitudes(x: Array, weights: Array, y: Array, noise: Array, defaults: Sequence[float], seed: int) -> Array:
+    """The most probable amplitudes: marginal likelihood times log-normal priors around the defaults.
+
+    A random part of many examples is enough for these few numbers.
+    """
+    from scipy.optimize import minimize  # comes with scikit-learn
+    from sklearn.exceptions import ConvergenceWarning
+
+    centre = np.log(defaults)
+    part = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH])
+
+    def search(loss: Callable[..., Any], start: Array, bounds: Array) -> tuple[Array, float]:
+        def penalised(theta: Array) -> tuple[float, Array]:
+            value, slope = loss(theta)
+            off = (theta - centre) / SHARPNESS
+            return value + 0.5 * float(off @ off), slope + off / SHARPNESS
+
+        found = minimize(penalised, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 25})
+        return found.x, float(found.fun)
+
+    with warnings.catch_warnings():
+        # An amplitude at its bound is an answer.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        learned = regressor(weights, noise[part], defaults, search).fit(x[part], y[part])
+    out: Array = np.exp(learned.kernel_.theta)
+    return out
+
+
+# ------------------------------------------------------------ held out
+
+
+def _groups(kept: Sequence[Seen]) -> NDArray[np.int64]:
+    """Arms that share draws are held out together, at all levels; of the others, those that differ in numbers only."""
+    names = []
+    for s in kept:
+        found = setting(s.arm)
+        names.append(("pool" if found.strategy in POOLED else found.strategy, found.models, found.numbers[1:3]))
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([order[name] for name in names])
+
+
+def _held_out(
+    process: Process, x: Array, weights: Array, groups: NDArray[np.int64], kept: Sequence[Seen]
+) -> tuple[Process, dict[str, float]]:
+    """Foretell each group from the others, and widen the process as far as that asks for."""
+    mean, variance = left_out(process, mixed(weights, x, x, [process.amplitudes])[0], groups)
+    y, noise = np.asarray(process.targets), np.asarray(process.noise)
+    z = (y - mean) / np.sqrt(variance)
+    plain = np.array([_others(y, groups, kept, i) for i in range(len(y))])
+    weight = 1 / (noise + 1)
+    gain = 1 - float((weight * (y - mean) ** 2).sum() / max(1e-12, (weight * (y - plain) ** 2).sum()))
+    inflation = float(np.clip(np.quantile(np.abs(z), 0.95) / CENTRAL, 1.0, WIDEST))
+    check = {
+        "groups": float(groups.max() + 1),
+        "inside": float((np.abs(z) <= CENTRAL).mean()),
+        "inside_widened": float((np.abs(z) <= CENTRAL * inflation).mean()),
+        "r2_over_level_mean": gain,
+        "spearman": _spearman(y, mean),
+        "spearman_level_mean": _spearman(y, plain),
+        "inflation": inflation,
+    }
+    return process.model_copy(update={"inflation": inflation}), check
+
+
+def left_out(process: Process, kernel: Array, groups: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Mean and variance (noise included) of each example given the other groups, in closed form.
+
+    With B the rows of a group and Q = (K + noise)^-1: mean_B = y_B - Q_BB^-1 (Q y)_B, covariance_B = Q_BB^-1.
+    (Rasmussen and Williams 2006, section 5.4.2, for blocks.)
+    """
+    y = np.asarray(process.targets)
+    inverse = np.linalg.inv(kernel + np.diag(process.noise))
+    alpha = inverse @ y
+    mean, variance = np.zeros(len(y)), np.zeros(len(y))
+    for group in range(int(groups.max()) + 1):
+        rows = np.flatnonzero(groups == group)
+        block = np.linalg.inv(inverse[np.ix_(rows, rows)])
+        mean[rows] = y[rows] - block @ alpha[rows]
+        variance[rows] = np.diag(block)
+    return mean, variance
+
+
+def _others(y: Array, groups: NDArray[np.int64], kept: Sequence[Seen], i: int) -> float:
+    """The mean of the other groups at the level of an example; 0, the mean function, where there are none."""
+    rows = [j for j, s in enumerate(kept) if s.level == kept[i].level and groups[j] != groups[i]]
+    return float(y[rows].mean()) if rows else 0.0
+
+
+def _spearman(a: Array, b: Array) -> float:
+    """Rank correlation; 0 where one of them is constant."""
+    ranks = [np.unique(v, return_inverse=True)[1].astype(float) for v in (a, b)]
+    if min(np.ptp(r) for r in ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -1,0 +1,185 @@
+"""The pieces of a learned performance as plain numbers, linear ones and boosted trees: read here, learned elsewhere.
+
+A piece takes the dense features of a prompt and its n-grams, and gives the logit of each arm. Both pieces give the
+same numbers as the scikit-learn estimators that they were learned with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+Floats: TypeAlias = NDArray[np.float64]
+
+CLIP: Final = 5.0  # standard deviations: a prompt unlike all others must not be extrapolated without end
+LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets through, far below overflow
+
+
+class Linear(BaseModel):
+    """Logits that are linear in standardised features: `intercepts + loadings @ (directions @ x + n-grams)`.
+
+    `uses` are the columns that x is made of, then their squares if `squares`. `directions` has a row for each latent
+    difficulty, `loadings` a row for each arm; without loadings each arm has its own direction. `ngrams` maps a bucket
+    to its weight in each direction; a prompt's buckets count 1 over the root of how many it has.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
+
+    type: Literal["linear"] = "linear"
+    uses: list[int] = []
+    squares: bool = False
+    intercepts: list[float]
+    directions: list[list[float]] = []
+    loadings: list[list[float]] = []
+    ngrams: dict[str, list[float]] = {}
+
+    def problems(self, arms: int, columns: int) -> list[str]:
+        """What is wrong with its shapes, in words."""
+        count, width = len(self.directions), len(self.uses) * (2 if self.squares else 1)
+        wrong = _uses(self.uses, columns)
+        if len(self.intercepts) != arms:
+            wrong.append(f"intercepts: expected {arms} numbers, one for each arm, found {len(self.intercepts)}")
+        if any(len(row) != width for row in self.directions):
+            wrong.append(f"directions: expected rows of {width} numbers")
+        if self.loadings and (len(self.loadings) != arms or any(len(row) != count for row in self.loadings)):
+            wrong.append(f"loadings: expected {arms} rows of {count} numbers")
+        if not self.loadings and count not in (0, arms):
+            wrong.append(f"directions: expected {arms} rows, one for each arm, or loadings")
+        if any(not key.isdigit() or len(row) != count for key, row in self.ngrams.items()):
+            wrong.append(f"ngrams: expected whole buckets with {count} numbers each")
+        rows = [self.intercepts, *self.directions, *self.loadings, *self.ngrams.values()]
+        if any(abs(value) > LARGEST for row in rows for value in row):
+            wrong.append(f"coefficients: expected numbers up to {LARGEST:g}")
+        return wrong
+
+    @cached_property
+    def _arrays(self) -> tuple[list[int], Floats, Floats, Floats]:
+        """Columns, directions as seen by x, intercepts, and directions' loadings (identity where there are none)."""
+        width = len(self.uses) * (2 if self.squares else 1)
+        directions = np.array(self.directions, float).reshape(len(self.directions), width)
+        loadings = np.array(self.loadings, float) if self.loadings else np.eye(len(self.intercepts), len(directions))
+        return self.uses, directions, np.array(self.intercepts, float), loadings
+
+    @cached_property
+    def _buckets(self) -> dict[int, Floats]:
+        return {int(key): np.array(row, float) for key, row in self.ngrams.items()}
+
+    def logits(self, standard: Floats, ngrams: Sequence[Sequence[int]]) -> Floats:
+        """[N, A] from standardised columns [N, C] and each prompt's buckets."""
+        uses, directions, intercepts, loadings = self._arrays
+        if not len(directions):
+            return np.tile(intercepts, (len(standard), 1))
+        x = standard[:, uses]
+        latent = (np.hstack([x, x * x]) if self.squares else x) @ directions.T
+        if self.ngrams:
+            latent = latent + np.array([self._of_ngrams(buckets) for buckets in ngrams]).reshape(latent.shape)
+        return np.asarray(intercepts + (latent @ loadings.T if self.loadings else latent))
+
+    def _of_ngrams(self, buckets: Sequence[int]) -> Floats:
+        distinct, known = set(buckets), self._buckets
+        total = np.zeros(len(self.directions))
+        for bucket in distinct:
+            if bucket in known:
+                total += known[bucket]
+        out: Floats = total / max(len(distinct), 1) ** 0.5
+        return out
+
+
+class Ensemble(BaseModel):
+    """Boosted trees of one arm, one after another: a node goes `left` where its feature is at most its threshold.
+
+    `roots` are the nodes where trees begin; a leaf has feature -1 and its `value`, learning rate included.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
+
+    base: float
+    roots: list[int] = []
+    feature: list[int] = []
+    threshold: list[float] = []
+    left: list[int] = []
+    right: list[int] = []
+    value: list[float] = []
+
+    def problems(self, columns: int) -> list[str]:
+        """What is wrong with it, in words; children stand after their parents, so that a walk ends."""
+        count = len(self.feature)
+        wrong = []
+        if any(len(row) != count for row in (self.threshold, self.left, self.right, self.value)):
+            wrong.append(f"trees: expected {count} thresholds, left, right and values, as many as features")
+        elif any(not 0 <= root < count for root in self.roots):
+            wrong.append(f"roots: expected nodes from 0 to {count - 1}")
+        else:
+            for node, (feature, left, right) in enumerate(zip(self.feature, self.left, self.right)):
+                if feature >= columns or feature < -1:
+                    wrong.append(f"feature: expected -1 to {columns - 1}, found {feature}")
+                elif feature >= 0 and not (node < left < count and node < right < count):
+                    wrong.append(f"left, right: expected children after node {node}, found {left} and {right}")
+                if wrong:
+                    break
+        if max((abs(v) for v in [self.base, *self.value]), default=0) > LARGEST:
+            wrong.append(f"value: expected numbers up to {LARGEST:g}")
+        return wrong
+
+    def walk(self, x: Sequence[float]) -> float:
+        """The logit for one prompt: plain lists are the fastest for one."""
+        feature, threshold, left, right = self.feature, self.threshold, self.left, self.right
+        total = self.base
+        for node in self.roots:
+            while (at := feature[node]) >= 0:
+                node = left[node] if x[at] <= threshold[node] else right[node]
+            total += self.value[node]
+        return total
+
+    def walks(self, x: Floats) -> Floats:
+        """The logits of many prompts, [N], tree by tree."""
+        feature, left, right = (np.array(row, np.intp) for row in (self.feature, self.left, self.right))
+        threshold, value = np.array(self.threshold), np.array(self.value)
+        total = np.full(len(x), self.base)
+        rows = np.arange(len(x))
+        for root in self.roots:
+            node = np.full(len(x), root)
+            while (inner := feature[node] >= 0).any():
+                at = node[inner]
+                lower = x[rows[inner], feature[at]] <= threshold[at]
+                node[inner] = np.where(lower, left[at], right[at])
+            total += value[node]
+        return total
+
+
+class Trees(BaseModel):
+    """Boosted trees on raw features, an ensemble for each arm. Features are compared as 32-bit floats, as learned."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
+
+    type: Literal["trees"] = "trees"
+    uses: list[int]
+    ensembles: list[Ensemble]
+
+    def problems(self, arms: int, columns: int) -> list[str]:
+        """What is wrong with it, in words."""
+        wrong = _uses(self.uses, columns)
+        if len(self.ensembles) != arms:
+            wrong.append(f"ensembles: expected {arms}, one for each arm, found {len(self.ensembles)}")
+        for ensemble in self.ensembles:
+            wrong += ensemble.problems(len(self.uses))
+        return wrong
+
+    def logits(self, raw: Floats) -> Floats:
+        """[N, A] from raw columns [N, C]."""
+        x = raw[:, self.uses].astype(np.float32).astype(np.float64)
+        if len(x) == 1:
+            row = x[0].tolist()
+            return np.array([[ensemble.walk(row) for ensemble in self.ensembles]])
+        return np.stack([ensemble.walks(x) for ensemble in self.ensembles], axis=1)
+
+
+def _uses(uses: list[int], columns: int) -> list[str]:
+    if all(0 <= at < columns for at in uses):
+        return []
+    return [f"uses: expected columns from 0 to {columns - 1}, found {uses}"]
