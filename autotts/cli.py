@@ -23,6 +23,9 @@ from autotts.cli_options import (
     ParamsOption,
     PoolOption,
     ProbeOption,
+    ProposerOption,
+    PruningOption,
+    StartOption,
     UnitOption,
     WithoutOption,
     split,
@@ -78,13 +81,15 @@ def optimize(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="Arms to race, over all levels; of a pool: staged votes to try.  [default: 40; 2000]"),
+        typer.Option(help="Arms to race, over all levels; of a pool: staged votes to try.  [default: 120; 2000]"),
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which the search ends, at a round.")] = None,
     strategies: Annotated[
         str, typer.Option(help="Strategies to try, such as one,vote (see `autotts strategies`).  [default: all]")
     ] = "",
-    proposer: Annotated[str | None, typer.Option(help="What proposes arms: tpe or random.  [default: tpe]")] = None,
+    proposer: ProposerOption = None,
+    pruning: PruningOption = "",
+    start: StartOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.  [default: 0]")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for what is written.  [default: runs/<study>]")] = None,
     storage: Annotated[
@@ -121,6 +126,8 @@ def optimize(
         "trials": trials,
         "timeout": timeout,
         "proposer": proposer,
+        "pruning": () if pruning == "none" else split(pruning),
+        "start": start,
         "strategies": split(strategies),
         "seed": seed,
     }

@@ -38,6 +38,29 @@ ProbeOption = Annotated[
         "--probe-tokens", min=0, help="Tokens that a probe of a pool generates.  [default: the policy's, or 0]"
     ),
 ]
+ProposerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--proposer",
+        help="Who proposes arms, with commas between several: guided, tpe, nsga2, gp, random, covering, insight, "
+        "agent.  [default: guided]",
+    ),
+]
+PruningOption = Annotated[
+    str,
+    typer.Option(
+        "--pruning",
+        help="Where predictions prune: some of before, during, allocation, or none.  [default: all three]",
+    ),
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="What is tried first: memory (what earlier studies advise), designed (each model at one budget) or none.  "
+        "[default: memory]",
+    ),
+]
 
 
 def split(text: str) -> tuple[str, ...] | None:

@@ -51,6 +51,7 @@ async def race(
     *,
     block: int,
     error: float,
+    guess=None,
 ) -> Raced:
     """Run an arm on the problems, in order, a block at a time.
 

@@ -227,7 +227,7 @@ class Study:
                 Graded(arm, p.id, 0, r.answer, float(r.correct), r.cost, r.ended)
                 for p, r in zip(level.problems, raced.ran)
             ]
-            self.outcomes.add(level.study.study_name, rows)
+            self.outcomes.add(level.book.study.study_name, rows)
 
     def _show(self) -> None:
         now = time.monotonic()

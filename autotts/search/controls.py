@@ -1,0 +1,1 @@
+def guess(table, rows, strategy): return None
