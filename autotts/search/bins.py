@@ -41,7 +41,7 @@ class Bins:
 
     def points(self, levels: Sequence[Level], cap: float | None) -> dict[str, list[Point]]:
         """What each arm gives on each bin, from what it gave at the levels whose prompts are taken for it."""
-        known = [{p.arm: p for p in level.points(cap)} for level in levels]
+        known = [{p.arm: p for p in level.believed(cap)} for level in levels]
         arms = sorted(set().union(*known))
         out: dict[str, list[Point]] = {}
         for name, chances in zip(self.names, self.level):

@@ -114,7 +114,7 @@ def _budgets(ours: Frontier, chosen: Allocation, count: int) -> tuple[tuple[floa
 
 def uniform_points(levels: Sequence[Level], weights: Mapping[str, float], cap: float | None) -> list[Point]:
     """Arms that are measured at every level, as if they answered everything."""
-    by_level = [{p.arm: p for p in level.points(cap)} for level in levels]
+    by_level = [{p.arm: p for p in level.believed(cap)} for level in levels]
     share = [weights[level.name] for level in levels]
     common = set(by_level[0]).intersection(*by_level[1:])
     return [

@@ -13,6 +13,7 @@ from autotts.core.strategy import Range, Role, Strategy, knobs
 from autotts.core.task import Problem
 from autotts.errors import InputError
 from autotts.policy.allocation import Point, envelope
+from autotts.predict.arms import ArmModel
 from autotts.search.archive import Archive, Trial
 from autotts.search.book import Book
 from autotts.search.measure import Table
@@ -61,6 +62,7 @@ class Level:
     running: dict[str, int] = field(default_factory=dict)  # arms that wait for more prompts -> their trials
     pools: dict[Family, tuple[int, str | None]] = field(default_factory=dict)
     queue: list[tuple[Strategy, str]] = field(default_factory=list)
+    model: ArmModel | None = None  # what allocation believes of arms, beside what it saw
     _points: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
@@ -207,6 +209,14 @@ class Level:
             for arm in self.table.arms
             if (arm in self._points or self.table.known(arm, self.rows)) and (cap is None or self._known(arm)[2] <= cap)
         ]
+
+    def believed(self, cap: float | None = None) -> list[Point]:
+        """The same arms as `points`, their accuracy shrunk to what arms like them gave, where that was learned."""
+        points = self.points(cap)
+        if self.model is None or self.model.fallback or not points:
+            return points
+        found = self.model.forecast([p.arm for p in points], self.name)
+        return [replace(p, value=float(value)) for p, value in zip(points, found.value)]
 
     def frontier(self, cap: float | None = None) -> list[Point]:
         """The upper concave envelope of the level's arms."""

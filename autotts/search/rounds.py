@@ -122,22 +122,8 @@ class Rounds:
 
     async def _learn(self) -> None:
         """Learn from all levels what arms give and cost, where somebody wants to know."""
-        wanted = "before" in self.recipe.pruning or LEARNERS & set(self.recipe.proposers)
-        seen = [
-            Seen(t.arm, level.name, t.value, t.cost, t.prompts)
-            for level in self.levels
-            for t in level.trials()
-            if t.value is not None and t.cost is not None and t.prompts
-        ]
-        if wanted and (seen or self.prior is not None):
-            self.model = await asyncio.to_thread(
-                fit_arms,
-                seen,
-                levels=[level.name for level in self.levels],
-                work=self.like.work,
-                seed=self.recipe.seed,
-                prior=self.prior,
-            )
+        if "before" in self.recipe.pruning or LEARNERS & set(self.recipe.proposers):
+            self.model = await asyncio.to_thread(learned, self.levels, self.like, self.prior)
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
@@ -228,6 +214,20 @@ def designed(space: Space, largest: int) -> list[Strategy]:
             count = 1 << (count.bit_length() - 1)
             out.append(parse(f"{name}(n={count}, model={model}, temperature=0.6{by})"))
     return [s for s in out if space.params(s) is not None]
+
+
+def learned(levels: Sequence[Level], like: Archive, prior: ArmModel | None) -> ArmModel | None:
+    """What the trials of all levels tell of arms; None where there is nothing to learn from."""
+    seen = [
+        Seen(t.arm, level.name, t.value, t.cost, t.prompts)
+        for level in levels
+        for t in level.trials()
+        if t.value is not None and t.cost is not None and t.prompts
+    ]
+    if not seen and prior is None:
+        return None
+    names = [level.name for level in levels]
+    return fit_arms(seen, levels=names, work=like.work, seed=like.seed, prior=prior)
 
 
 async def take(runner: Runner, level: Level, count: int, seed: int) -> None:
