@@ -51,7 +51,6 @@ async def race(
     *,
     block: int,
     error: float,
-    guess=None,
 ) -> Raced:
     """Run an arm on the problems, in order, a block at a time.
 
