@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from autotts.errors import InputError
+from autotts.predict.drawn import DRAWN_VERSION
 from autotts.predict.features import FEATURES, FEATURES_VERSION, features
+from autotts.predict.ngrams import NGRAMS_VERSION
 from autotts.predict.questions import QUESTION, QUESTION_VERSION, question
 
 
@@ -31,8 +33,8 @@ GROUPS: Final[Mapping[str, Group]] = {_SURFACE.name: _SURFACE, _QUESTION.name: _
 
 # Groups that are not dense columns of the prompt alone, and where they are made.
 OTHERS: Final[Mapping[str, str]] = {
-    "ngrams/1": "predict.ngrams, sparse",
-    "drawn/1": "predict.drawn, from the first draws",
+    f"ngrams/{NGRAMS_VERSION}": "predict.ngrams, sparse",
+    f"drawn/{DRAWN_VERSION}": "predict.drawn, from the first draws",
     "embedding/1": "worlds.embeddings, from an endpoint",
 }
 
