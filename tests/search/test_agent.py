@@ -391,6 +391,7 @@ def test_the_briefing_says_what_may_be_proposed_and_what_it_costs() -> None:
     assert "  n: 1, 2, 4, 8, 16, 32, 64 (whole draws, side by side)" in text
     assert "  model: S, M (the model that draws)" in text
     assert "  by: prm" in text
+    assert "Give every knob" in text  # the default temperature is not on the grid
     assert "may spend 2.5 Mflops a prompt on average" in text
     assert "no prompt may cost more than 9 Mflops" in text
     assert "none is set; the whole frontier counts" in told(archive())

@@ -119,8 +119,11 @@ def _models(archive: Archive) -> str:
 
 
 def _strategies(archive: Archive, words: bool) -> str:
-    """Each strategy with its knobs and their grids, as they are declared; give every model and scorer by name."""
-    lines = ["## Strategies", "Take the listed values only; name the model always."]
+    """Each strategy with its knobs and their grids, as they are declared."""
+    lines = [
+        "## Strategies",
+        "Give every knob, with one of the listed values: what is left out has a default that may not be among them.",
+    ]
     for name, kind in archive.space.strategies.items():
         lines.append(f"- {name}: {(inspect.getdoc(kind) or '').partition(chr(10))[0]}")
         lines += [_knob(archive, knob, words) for knob in knobs(kind).values()]
