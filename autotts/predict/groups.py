@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from autotts.errors import InputError
+from autotts.predict.drawn import DRAWN_VERSION
 from autotts.predict.features import FEATURES, FEATURES_VERSION, features
+from autotts.predict.ngrams import NGRAMS_VERSION
+from autotts.predict.questions import QUESTION, QUESTION_VERSION, question
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,14 @@ class Group:
 
 
 _SURFACE: Final = Group(f"surface/{FEATURES_VERSION}", FEATURES, features)
+_QUESTION: Final = Group(f"question/{QUESTION_VERSION}", QUESTION, question)
 
-GROUPS: Final[Mapping[str, Group]] = {_SURFACE.name: _SURFACE}
+GROUPS: Final[Mapping[str, Group]] = {_SURFACE.name: _SURFACE, _QUESTION.name: _QUESTION}
 
 # Groups that are not dense columns of the prompt alone, and where they are made.
 OTHERS: Final[Mapping[str, str]] = {
-    "ngrams/1": "predict.ngrams, sparse",
-    "drawn/1": "predict.drawn, from the first draws",
+    f"ngrams/{NGRAMS_VERSION}": "predict.ngrams, sparse",
+    f"drawn/{DRAWN_VERSION}": "predict.drawn, from the first draws",
     "embedding/1": "worlds.embeddings, from an endpoint",
 }
 
@@ -64,8 +68,9 @@ def known(name: str, where: str) -> str:
     found = f"{where}: expected groups of features among {', '.join(names)}, found {shown!r}"
     if base not in ours or not (version.isascii() and version.isdigit()):
         raise InputError(f"{found}; correct the name, or upgrade autotts if a newer one wrote the file")
-    # Compared as text of equal length: the version of a broken file may have more digits than Python turns into a number.
-    if version.lstrip("0").rjust(len(version), "0") > str(ours[base]).rjust(len(version), "0"):
+    # Compared by length and then as text: a broken file may have more digits than Python turns into a number.
+    digits, own = version.lstrip("0"), str(ours[base])
+    if (len(digits), digits) > (len(own), own):
         raise InputError(f"{found}, which is newer than this autotts; upgrade autotts, or fit the predictor again")
     raise InputError(f"{found}, which this autotts no longer makes; fit the predictor again")
 
