@@ -14,6 +14,7 @@ from autotts.policy import running
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered
 from autotts.search import command
+from autotts.search.agents import AgentOptions
 from autotts.search.command import Job, Limits
 from autotts.search.measuring import Tell
 from autotts.search.optimize import Found
@@ -31,6 +32,7 @@ def optimize(
     name: str = "",
     storage: str | None = None,
     watch: Watcher | None = None,
+    agent: AgentOptions | None = None,
 ) -> Found:
     """Search for the best way to spend a budget, confirm it on held-out prompts, write a policy file.
 
@@ -53,6 +55,8 @@ def optimize(
     -------
     Found
         `result` (as in result.json), `policy`, and `out`.
+    agent
+        The language model that proposes arms, where the recipe's `proposer` names "agent".
 
     Raises
     ------
@@ -70,7 +74,7 @@ def optimize(
     >>> found.result["accuracy"]  # doctest: +SKIP
     {'value': 0.93, 'low': 0.91, 'high': 0.95}
     """
-    job = command.prepared(recipe, out=out, name=name, storage=storage)
+    job = replace(command.prepared(recipe, out=out, name=name, storage=storage), agent=agent)
     return study(job, watch)
 
 

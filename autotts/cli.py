@@ -16,6 +16,12 @@ import typer
 from autotts import __version__
 from autotts.cli_evaluate import evaluate
 from autotts.cli_options import (
+    AgentKeyOption,
+    AgentModelOption,
+    AgentOption,
+    AgentParamsOption,
+    AgentPriceOption,
+    AgentWithoutOption,
     BudgetOption,
     CapOption,
     JsonOption,
@@ -90,6 +96,12 @@ def optimize(
     proposer: ProposerOption = None,
     pruning: PruningOption = "",
     start: StartOption = None,
+    agent: AgentOption = None,
+    agent_model: AgentModelOption = "",
+    agent_params: AgentParamsOption = None,
+    agent_price: AgentPriceOption = None,
+    agent_key_file: AgentKeyOption = None,
+    agent_without: AgentWithoutOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.  [default: 0]")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for what is written.  [default: runs/<study>]")] = None,
     storage: Annotated[
@@ -115,6 +127,7 @@ def optimize(
     """
     from autotts import api
     from autotts.search import command
+    from autotts.search.agents import AgentOptions
 
     given = {
         "task": task or None,
@@ -139,6 +152,9 @@ def optimize(
         )
         return
     job = command.job(chosen, study, out, storage, _said(context.obj))
+    if agent:
+        options = AgentOptions(agent, agent_model, agent_params, agent_price, agent_key_file, tuple(agent_without or ()))
+        job = command.with_agent(job, options)
     if not quiet:
         _estimate(job, ask=not yes and sys.stdin.isatty())
     with _watching(quiet) as watch:

@@ -61,6 +61,33 @@ StartOption = Annotated[
         "[default: memory]",
     ),
 ]
+AgentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        help="Let a language model propose arms too: an OpenAI-compatible server, such as http://localhost:8000/v1.",
+    ),
+]
+AgentModelOption = Annotated[str, typer.Option("--agent-model", help="The model that the agent's server is asked for.")]
+AgentParamsOption = Annotated[
+    float | None,
+    typer.Option("--agent-params", help="Its active parameters, such as 8e9: what its tokens cost in flops."),
+]
+AgentPriceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--agent-price", help="Dollars a million tokens read and written, such as 2,8: what its tokens cost in usd."
+    ),
+]
+AgentKeyOption = Annotated[
+    Path | None, typer.Option("--agent-key-file", help="A file with the agent's key on its only line.")
+]
+AgentWithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agent-without", help="Do not tell the agent of an insight: models, samples or shared; may be repeated."
+    ),
+]
 
 
 def split(text: str) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotts.errors import ProposerError
@@ -28,8 +28,10 @@ class Asking:
     proposers: list[Proposer]
     fallback: Proposer
     screen: Screen | None
+    charge: Callable[[Proposer], None] = lambda proposer: None  # after each time that one was asked
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _failed: set[tuple[str, str]] = field(default_factory=set)  # proposers and the levels that they failed at
 
     async def slots(self, level: Level, archive: Archive, room: int) -> list[Slot]:
         """At most `room` arms for a level: what waits there first, then proposals."""
@@ -39,28 +41,32 @@ class Asking:
             found.add(show(strategy), kind)
         for more in (1, MORE):
             # Proposers share the places evenly, in turn.
-            for turn in range(len(self._alive)):
-                proposer = self._alive[(archive.round + turn) % len(self._alive)]
-                wanted = -(-found.left // (len(self._alive) - turn))
+            alive = self._alive(level)
+            for turn in range(len(alive)):
+                proposer = alive[(archive.round + turn) % len(alive)]
+                wanted = -(-found.left // (len(alive) - turn))
                 if wanted > 0:
                     await self._ask(proposer, found, wanted, more)
         return found.slots
 
-    @property
-    def _alive(self) -> Sequence[Proposer]:
-        return self.proposers or [self.fallback]
+    def _alive(self, level: Level) -> Sequence[Proposer]:
+        """Who has not failed at a level."""
+        return [p for p in self.proposers if (p.name, level.name) not in self._failed] or [self.fallback]
 
     async def _ask(self, proposer: Proposer, found: _Chosen, wanted: int, more: int) -> None:
         archive = replace(found.archive, trials=(*found.archive.trials, *found.refused))
         try:
             texts = await asyncio.to_thread(proposer.propose, archive, wanted * more)
         except ProposerError as error:
-            if proposer in self.proposers:
-                self.proposers.remove(proposer)
-            others = ", ".join(p.name for p in self._alive)
-            self.notes.append(f"proposer {proposer.name} is left out from round {archive.round} on: {error}")
-            self.notes.append(f"the study goes on with {others}")
+            self._failed.add((proposer.name, archive.level))
+            others = ", ".join(p.name for p in self._alive(found.level))
+            self.notes.append(
+                f"round {archive.round}, level {archive.level}: proposer {proposer.name} failed: {error}; "
+                f"the study goes on there with {others}"
+            )
             return
+        finally:
+            self.charge(proposer)
         before = found.left
         for text in texts:
             if before - found.left >= wanted:

@@ -20,6 +20,7 @@ from autotts.policy.running import amounts, opened
 from autotts.policy.schema import Policy
 from autotts.pools.load import load
 from autotts.pools.sizes import parse_sizes
+from autotts.search.agents import AgentOptions
 from autotts.search.evaluate import evaluate, table_of
 from autotts.search.evaluate_pool import Asked, evaluate_arms
 from autotts.search.optimize import Found, optimize, storage
@@ -46,6 +47,7 @@ class Job:
     out: Path
     url: str | None
     command: str
+    agent: AgentOptions | None = None
 
     def expected(self) -> dict[str, Any]:
         """About what it will take, before anything is spent; in parts of the study's unit."""
@@ -63,6 +65,7 @@ class Job:
             url=self.url,
             command=self.command,
             watch=watch,
+            agent=self.agent,
         )
 
 
@@ -103,6 +106,16 @@ def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str
         raise InputError("optimize: expected --task NAME or FILE (or --study FILE), found neither; try --task math")
     recipe = replace(recipe_from(values, str(study)), **given) if values else Recipe(**given)
     return prepared(recipe, out=out, name=name, storage=url, command=command)
+
+
+def with_agent(job: Job, agent: AgentOptions) -> Job:
+    """The same study with a language model among its proposers; alone where the recipe says nothing else."""
+    if not agent.model:
+        raise InputError("--agent: expected --agent-model NAME with it, found none: which model should the server run?")
+    names = job.recipe.proposers
+    if "agent" not in names:
+        names = ("agent",) if job.recipe.proposer == Recipe().proposer else ("agent", *names)
+    return replace(job, recipe=replace(job.recipe, proposer=",".join(names)), agent=agent)
 
 
 def prepared(

@@ -18,6 +18,7 @@ from autotts.core.task import Task
 from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
+from autotts.search.agents import AgentOptions
 from autotts.search.export import export
 from autotts.search.recipe import Recipe
 from autotts.search.runs import Bench
@@ -67,6 +68,7 @@ def optimize(
     command: str = "",
     watch: Watcher | None = None,
     world: Callable[[], AbstractContextManager[Bench]] | None = None,
+    agent: AgentOptions | None = None,
 ) -> Found:
     """Run a study, or go on with it, and write `policy.json` and `result.json` into `out`.
 
@@ -82,6 +84,8 @@ def optimize(
         Called with a `Snapshot` as the study goes on.
     world
         Opens the world that answers; the embedded models by default.
+    agent
+        The language model that proposes, where the recipe names `agent`.
 
     Raises
     ------
@@ -89,6 +93,10 @@ def optimize(
         What was drawn is kept in all cases.
     """
     name = name or task.name
+    if ("agent" in recipe.proposers) != (agent is not None):
+        raise InputError(
+            "expected --proposer agent together with --agent URL and --agent-model NAME, found one without the other"
+        )
     folder(out)
     prompts = prompts_of(task, recipe)
     opened = world or (lambda: open_tiny(known(recipe.models), SCORERS, read=task.read, unit=recipe.unit))
@@ -100,6 +108,8 @@ def optimize(
         if url is None:
             alone(study.meta, name, out)
         study.meta.claim(name, study.identity())
+        if agent is not None:
+            study.agent = agent.made(recipe, study.ledger, study.meta, name)
         study.settle(used(engine))
         levels = study.levels(optunas)
         study.outcomes = Outcomes(engine)

@@ -46,6 +46,7 @@ def assemble(
     levels: Sequence[Level],
     weights: Mapping[str, float],
     history: Sequence[Round],
+    proposed: Mapping[str, Any],
     spent: Spent,
     difficulty: Mapping[str, Any],
     models: Mapping[str, str],
@@ -95,6 +96,7 @@ def assemble(
             "weights": "by the task's mix of levels" if len(levels) > 1 else "equal",
         },
         "trials": _trials(levels),
+        "proposed": dict(proposed),
         "rounds": [
             {
                 "round": r.number,

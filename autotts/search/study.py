@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from autotts.search.export import digest
 from autotts.search.level import Level, narrowed
 from autotts.search.measure import Table, level_name
 from autotts.search.proposers import PROPOSERS
+from autotts.search.proposers.agent import Agent
 from autotts.search.proposers.guided import Guided
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
@@ -44,6 +45,7 @@ from autotts.store.usage import Used
 from autotts.strategies import STRATEGIES, STUDIED
 from autotts.worlds.epochs import Epoch
 
+AGENT, PROPOSED = "agent", "proposed"  # in the ledger
 EVERY = 0.1  # seconds between two snapshots
 SEARCH_SHARE = 0.6  # of --search-budget, for the search; the rest is for the confirmation
 
@@ -87,10 +89,12 @@ class Study:
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
     meta: Meta | None = None
-    agent: Proposer | None = None
+    agent: Agent | None = None
+    asking: Asking | None = None
     searched: int = 0
     shown: float = 0.0
     before: int = 0
+    charged: int = 0  # to the agent, of the parts that were spent
 
     def __post_init__(self) -> None:
         amount = self.recipe.search_amount
@@ -163,9 +167,9 @@ class Study:
                 cap=self.cap,
             )
             screen = Screen(seed=self.recipe.seed) if "before" in self.recipe.pruning else None
-            asking = Asking(self.proposers(), Guided(), screen)
+            self.asking = Asking(self.proposers(), Guided(), screen, self._charge)
             self.rounds = Rounds(
-                self.recipe, runner, levels, self.prompts.weights, asking, like, keep=self._keep, told=self._show
+                self.recipe, runner, levels, self.prompts.weights, self.asking, like, keep=self._keep, told=self._show
             )
             stopped = await self.rounds.run()
             if not all(level.points(self.cap) for level in levels):
@@ -189,6 +193,12 @@ class Study:
     def proposers(self) -> list[Proposer]:
         """Those that the recipe names."""
         return [self.agent if name == "agent" and self.agent else PROPOSERS[name]() for name in self.recipe.proposers]
+
+    def _charge(self, proposer: Proposer) -> None:
+        """Pay for what a proposer took, from the same search budget as draws."""
+        if isinstance(proposer, Agent):
+            self.ledger.settle(AGENT, PROPOSED, reserved=0, parts=proposer.spent(self.recipe.unit) - self.charged)
+            self.charged = proposer.spent(self.recipe.unit)
 
     def _runner(self, memo: Memo, phase: str) -> Runner:
         """What runs the arms of a phase, and counts them."""
@@ -266,6 +276,8 @@ class Study:
                 one = binding.prices.of_prompt(whole, row.prompt) + binding.prices.of_generated(whole, row.generated)
                 self.ledger.settle(row.binding, row.kind, reserved=0, parts=row.count * one)
                 self.before += row.count * row.generated
+        if self.agent is not None:
+            self._charge(self.agent)
 
     def _split(self, earlier: int) -> None:
         """How much of the spend was for the search: of all runs together, as the database remembers it."""
@@ -307,6 +319,7 @@ class Study:
             levels=levels,
             weights=self.prompts.weights,
             history=self.rounds.history,
+            proposed=self._proposed(),
             spent=Spent(
                 search=self.searched,
                 confirm=self.ledger.spent - self.searched,
@@ -321,6 +334,19 @@ class Study:
             command=command,
             date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
+
+    def _proposed(self) -> dict[str, Any]:
+        """Who proposed how much, what became of it, what the predictor was worth, and what a user should know."""
+        assert self.asking is not None and self.rounds is not None
+        model = self.rounds.model
+        out: dict[str, Any] = {
+            "by": {name: dict(sorted(counts.items())) for name, counts in sorted(self.asking.counts.items())},
+            "notes": list(self.asking.notes),
+            "predictor": None if model is None else {"kind": model.kind, "why": model.why, "n": model.n, **model.check},
+        }
+        if self.agent is not None:
+            out["agent"] = {**asdict(self.agent.counts), "note": self.agent.note}
+        return out
 
     def _difficulty_figures(self, held: Held) -> dict[str, Any]:
         model = self.difficulty
