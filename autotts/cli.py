@@ -153,7 +153,9 @@ def optimize(
         return
     job = command.job(chosen, study, out, storage, _said(context.obj))
     if agent:
-        options = AgentOptions(agent, agent_model, agent_params, agent_price, agent_key_file, tuple(agent_without or ()))
+        options = AgentOptions(
+            agent, agent_model, agent_params, agent_price, agent_key_file, tuple(agent_without or ())
+        )
         job = command.with_agent(job, options)
     if not quiet:
         _estimate(job, ask=not yes and sys.stdin.isatty())

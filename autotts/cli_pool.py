@@ -225,7 +225,9 @@ def optimize_on_pool(
     from autotts.search import pool_job
 
     study, quiet, as_json = shown
-    foreign = sorted({"search_budget", "timeout", "proposer", "pruning", "start", "task"} & set(given)) + (["study"] if study else [])
+    foreign = sorted({"search_budget", "timeout", "proposer", "pruning", "start", "task"} & set(given)) + (
+        ["study"] if study else []
+    )
     if foreign:
         named = ", ".join("--" + name.replace("_", "-") for name in foreign)
         raise InputError(f"optimize --pool: {named} is for studies that draw; recorded answers need none: leave it out")

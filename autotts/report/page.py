@@ -13,6 +13,7 @@ from autotts.report.markup import Html, data, element, join, text
 from autotts.report.plane import frontier
 from autotts.report.result import Result, read
 from autotts.report.style import CSS, SCRIPT
+from autotts.report.tried import tried
 
 # The browser itself then refuses any request, whatever a name in the study may contain.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -50,6 +51,7 @@ def render(found: Result) -> str:
         sections.route(found),
         sections.levels(found),
         sections.spent(found),
+        tried(found),
         sections.reading(found),
         sections.provenance(found),
     )

@@ -211,15 +211,53 @@ class Trials(Part):
     """Trials by what became of them."""
 
     raced: int | None = None
-    pruned: int | None = None
+    skipped: int | None = None  # before they were begun, for what was predicted
+    pruned: int | None = None  # during their race
+    left: int | None = None  # as the study went on with more prompts
+    refused: int | None = None  # proposals that are no arm of this study
     free: int | None = None
     failed: int | None = None
+
+
+class Foretold(Part):
+    """What the predictor of arms was worth: on arms that it had not seen, beside the mean of their level.
+
+    inside: the share within 1.96 of its standard deviations; r2_over_level_mean: how much nearer it came than the mean.
+    """
+
+    kind: str = ""
+    why: str = ""
+    n: int | None = None
+    inside: float | None = None
+    r2_over_level_mean: float | None = None
+    inflation: float | None = None
+
+
+class Agent(Part):
+    """What the language model that proposed did, and what it took."""
+
+    asked: int | None = None
+    proposed: int | None = None
+    invalid: int | None = None
+    repeated: int | None = None
+    failed: int | None = None
+    tokens: int | None = None
+
+
+class Proposed(Part):
+    """Who proposed how many arms and what became of them, and what a user should know of it."""
+
+    by: dict[str, dict[str, int]] = {}
+    notes: list[Words] = []
+    predictor: Foretold | None = None
+    agent: Agent | None = None
 
 
 class Round(Part):
     """One round of the search: hypervolume reached, draws made, what they cost."""
 
     round: int | None = None
+    prompts: int | None = None  # of a level, that arms took
     area: float | None = None
     draws: int | None = None
     spend: float | None = None
@@ -284,6 +322,7 @@ class Result(Part):
     prompts: Counts = Counts()
     trials: Trials = Trials()
     rounds: list[Round] = []
+    proposed: Proposed = Proposed()
     verdict: str = ""
     routing: Routing = Routing()
     notes: list[Words] = []

@@ -6,7 +6,7 @@ from autotts.report.markup import Column, Html, bar, definitions, element, join,
 from autotts.report.numbers import amount, count, duration, level_name, percent, plain, share_text
 from autotts.report.plane import letter
 from autotts.report.result import Interval, Level, Result, Round, Spend
-from autotts.report.words import accuracy, headroom_known, judged_on, level_order, sentences
+from autotts.report.words import accuracy, fates, headroom_known, judged_on, level_order, sentences
 
 
 def headline(found: Result) -> Html:
@@ -198,7 +198,6 @@ def spent(found: Result) -> Html:
         for name, v in (*parts, *models)
         if v is not None and known > 0
     ]
-    trials = found.trials
     facts = {
         "spent in all": "" if spend.total is None else amount(spend.total, found.unit),
         "limit": "" if spend.search_budget is None else amount(spend.search_budget, found.unit),
@@ -206,10 +205,7 @@ def spent(found: Result) -> Html:
         "draws": "" if spend.draws is None else _drawn(spend),
         "scores": "" if spend.scores is None else count(spend.scores),
         "tokens": "" if spend.tokens is None else count(spend.tokens),
-        "trials": ""
-        if trials.raced is None
-        else f"{count(trials.raced)} raced, {count(trials.pruned)} pruned, {count(trials.free)} free, "
-        f"{count(trials.failed)} failed",
+        "trials": "" if found.trials.raced is None else fates(found.trials),
     }
     if not rows and not any(facts.values()) and not found.rounds:
         return Html("")
@@ -226,6 +222,7 @@ def _rounds(found: Result) -> Html:
         return Html("")
     columns = [
         Column("round", "w"),
+        Column("prompts a level", "n"),
         Column("area reached", "n"),
         Column("draws", "n"),
         Column("spent", "n"),
@@ -235,7 +232,10 @@ def _rounds(found: Result) -> Html:
         element("h2", text("Rounds of the search")),
         element(
             "p",
-            text("Area: the hypervolume below the frontier, 1 at most; the search has converged when it stays."),
+            text(
+                "Area: the hypervolume below the frontier, 1 at most. Where it stays, arms near the frontier take twice "
+                "the prompts; with all prompts taken, the search has converged."
+            ),
             css="soft",
         ),
         table(columns, [_round(one, found.unit) for one in found.rounds]),
@@ -244,7 +244,15 @@ def _rounds(found: Result) -> Html:
 
 def _round(one: Round, unit: str) -> list[Html]:
     area = "-" if one.area is None else f"{one.area:.4f}"
-    cells = (f"round {count(one.round)}", area, count(one.draws), amount(one.spend, unit), duration(one.seconds))
+    prompts = "-" if one.prompts is None else count(one.prompts)
+    cells = (
+        f"round {count(one.round)}",
+        prompts,
+        area,
+        count(one.draws),
+        amount(one.spend, unit),
+        duration(one.seconds),
+    )
     return [text(cell) for cell in cells]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotts.report.numbers import NOTHING, amount, count, level_name, percent, plain, share_text, signed
-from autotts.report.result import Baseline, Interval, Result, Routed, Routing, read
+from autotts.report.result import Agent, Baseline, Foretold, Interval, Result, Routed, Routing, Trials, read
 
 
 def accuracy(found: Interval, between: str = " to ") -> str:
@@ -167,3 +167,47 @@ def budget_words(found: Result) -> str:
 def _ended(sentence: str) -> str:
     text = sentence.strip()
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def fates(trials: Trials) -> str:
+    """What became of the trials."""
+    words = [f"{count(trials.raced)} raced"]
+    for number, what in (
+        (trials.skipped, "skipped for what was predicted"),
+        (trials.pruned, "stopped in their race"),
+        (trials.left, "left behind with more prompts"),
+        (trials.refused, "proposals refused"),
+        (trials.free, "free"),
+        (trials.failed, "failed"),
+    ):
+        if number:
+            words.append(f"{count(number)} {what}")
+    return ", ".join(words)
+
+
+def foretold(found: Foretold) -> str:
+    """What the predictor of arms was worth, for those who wonder whether to trust it."""
+    if found.kind != "gp":
+        return f"Nothing was predicted of arms: {plain(found.why)}." if found.why else ""
+    if found.r2_over_level_mean is None or found.inside is None:
+        return ""
+    words = (
+        f"Of arms that it had not seen, the predictor explained {max(0.0, found.r2_over_level_mean):.0%} of what the mean "
+        f"of their level leaves open, and {found.inside:.0%} lay within its 95 % intervals."
+    )
+    return words if found.r2_over_level_mean > 0 else words + " It was no better than that mean: do not trust it here."
+
+
+def agent(found: Agent) -> str:
+    """What the language model that proposed did, and what it took."""
+    words = f"The language model was asked {count(found.asked)} times and proposed {count(found.proposed)} arms"
+    odd = [
+        f"{count(number)} {what}"
+        for number, what in (
+            (found.invalid, "answers that could not be read"),
+            (found.repeated, "arms known already"),
+            (found.failed, "calls without an answer"),
+        )
+        if number
+    ]
+    return words + (f" ({', '.join(odd)})" if odd else "") + f"; it took {count(found.tokens)} tokens."

@@ -85,7 +85,7 @@ class Rounds:
         raise AssertionError("unreachable")
 
     async def _round(self, number: int, left: int) -> None:
-        begun, drawn = time.monotonic(), self.runner.memo.made
+        begun = time.monotonic()
         await self._learn()
         size = max([self.recipe.slots, *(len(level.queue) for level in self.levels if number == 0)])
         asked: list[tuple[Level, Slot]] = []
@@ -107,7 +107,7 @@ class Rounds:
                 number,
                 max(level.taking for level in self.levels),
                 self._area(),
-                self.runner.memo.made - drawn,
+                self.runner.memo.made - sum(r.draws for r in self.history),
                 len(asked),
                 sum(r.bound is not None for r in raced),
                 free,
