@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from autotts.tasks import find
 from autotts.worlds.tiny import open_tiny
@@ -57,9 +58,9 @@ def run(folder: Path, seeds: int, methods: Sequence[str], rounds: int, out: Path
 
 def read(path: Path) -> list[Curve]:
     """Curves that a run has kept."""
-    return [
-        Curve(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()}) for c in json.loads(path.read_text())
-    ]
+    listed: list[dict[str, Any]] = json.loads(path.read_text())
+    series = ("tokens", "gain", "plain")
+    return [Curve(**curve | {key: tuple(curve[key]) for key in series}) for curve in listed]
 
 
 def main() -> None:
@@ -82,7 +83,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.command == "fill":
         task = find("math")
-        fill(asked.folder, task, asked.prompts, partial(open_tiny, ("S", "M", "L"), ("prm",), read=task.read))
+        opened = partial(open_tiny, ("S", "M", "L"), ("prm",), read=task.read)
+        fill(asked.folder, task, asked.prompts, opened, say=partial(print, flush=True))
     elif asked.command == "run":
         run(asked.folder, asked.seeds, asked.methods, asked.rounds, asked.out, asked.processes)
     else:
