@@ -209,9 +209,9 @@ def test_a_huge_answer_is_not_swallowed(status):
 
 def test_an_answer_that_drips_is_left():
     ours, clock, seen = server(lambda _: httpx.Response(200, stream=drip), timeout=5.0)
-    drip = Drip(clock, 1, 1.0)
+    drip = Drip(clock, 1024, 1.0)
     assert "expected a reply within 5 seconds" in refused(ours)
-    assert len(seen) == TRIES and drip.sent == 6 * TRIES
+    assert len(seen) == TRIES and drip.sent == 6 * 1024 * TRIES
 
 
 def test_one_answers_and_counts_nothing():
@@ -291,3 +291,12 @@ def test_a_query_may_hold_a_key_and_is_not_shown():
 def test_numbers_arrive_as_they_were_sent():
     ours, _, _ = server(rows([1, 2.5e-300], [-(2**53), math.pi]))
     assert ours.embed(["a", "b"]).tolist() == [[1.0, 2.5e-300], [-(2.0**53), math.pi]]
+
+
+def test_prompts_that_come_meanwhile_do_not_lengthen_the_rest():
+    ours, clock, seen = server(*[httpx.Response(500)] * IN_A_ROW, good)
+    assert [ours.one("a") for _ in range(IN_A_ROW)] == [None] * IN_A_ROW
+    for _ in range(4):
+        assert ours.one("a") is None and len(seen) == IN_A_ROW
+        clock.now += REST / 4
+    assert ours.one("a") == vector("a")
