@@ -20,6 +20,12 @@ FEWEST: Final = 3
 WIDEST: Final = 5.0  # inflation of standard deviations
 CENTRAL: Final = 1.96  # standard deviations that hold 95 % of a normal
 EVEN: Final = 0.25  # variance of the slope of an earlier model around 1
+DRAW_SPREAD: Final = 0.09  # variance of the log cost of one run of an arm
+THINNING: Final = {  # weights of columns in the distance between examples
+    **dict.fromkeys(("strategy", "model", "level", "greedy", "temperature", "scorer"), 1.0),
+    **dict.fromkeys(("draws", "k", "m", "saturation"), 0.5),
+    **dict.fromkeys(("top_p", "threshold"), 4.0),
+}
 SHARPNESS: Final = 1.5  # standard deviation of log amplitudes around their defaults
 
 # Components of the kernel: default amplitudes for log odds and for log cost, and the inverse length-scales of the
@@ -86,7 +92,6 @@ def fit_arms(
         Of kind "prior" or "constant", with the reason, for fewer than 3 examples or equal values.
     """
     _check(seen, levels, work)
-    strategies = list(STRATEGIES)
     kept = thinned(seen, levels, work)
     values = {s.value for s in kept}
     why = ""
@@ -96,20 +101,27 @@ def fit_arms(
         why = f"all {len(kept)} arms that were seen have a value of {min(values):g}"
     if why:
         return _unlearned(kept, levels=levels, work=work, prior=prior, why=why)
-    arms = [s.arm for s in kept]
-    at = {level: i for i, level in enumerate(levels)}
-    x = describe(arms, [at[s.level] for s in kept], strategies, work, work)
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
+    # On matrices this small, threads of linear algebra do nothing but wait for each other.
+    with threadpool_limits(1):
+        return _learned(kept, levels=levels, work=work, seed=seed, prior=prior)
+
+
+def _learned(
+    kept: Sequence[Seen], *, levels: Sequence[str], work: Mapping[str, float], seed: int, prior: ArmModel | None
+) -> ArmModel:
+    strategies = list(STRATEGIES)
+    x = _described(kept, levels, work)
     weights = np.array([[of.get(name, 0.0) for name in columns(strategies, work)] for _, _, of in COMPONENTS])
     old = _foretold(kept, levels, work, prior)
-    groups = _groups(kept)
     odds, odds_noise = log_odds(kept)
-    unit = np.log([s.cost for s in kept]) - effort(arms, work)
-    unit_noise = 0.09 / np.array([s.prompts for s in kept]) + 1e-4
+    unit = np.log([s.cost for s in kept]) - effort([s.arm for s in kept], work)
+    unit_noise = DRAW_SPREAD / np.array([s.prompts for s in kept]) + 1e-4
     value = _process(x, weights, odds, odds_noise, old[0], [c[0] for c in COMPONENTS], seed)
     cost = _process(x, weights, unit, unit_noise, old[1], [c[1] for c in COMPONENTS], seed)
-    value, check = _held_out(value, x, weights, groups, kept)
-    cost, cost_check = _held_out(cost, x, weights, groups, kept)
-    check |= {f"cost_{name}": v for name, v in cost_check.items()}
+    value, check = _held_out(value, x, weights, kept)
+    cost, cost_check = _held_out(cost, x, weights, kept)
     return ArmModel(
         kind="gp",
         levels=list(levels),
@@ -121,8 +133,13 @@ def fit_arms(
         cost=cost,
         prior=prior,
         n=len(kept),
-        check=check,
+        check=check | {f"cost_{name}": v for name, v in cost_check.items()},
     )
+
+
+def _described(kept: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float]) -> Array:
+    steps = {level: float(i) for i, level in enumerate(levels)}
+    return describe([s.arm for s in kept], [steps[s.level] for s in kept], list(STRATEGIES), work, work)
 
 
 def _check(seen: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float]) -> None:
@@ -165,13 +182,7 @@ def thinned(seen: Sequence[Seen], levels: Sequence[str], work: Mapping[str, floa
     """At most `most` examples: each level's frontier, then always the one that is farthest from all that are taken."""
     if len(seen) <= most:
         return list(seen)
-    strategies = list(STRATEGIES)
-    at = {level: i for i, level in enumerate(levels)}
-    x = describe([s.arm for s in seen], [at[s.level] for s in seen], strategies, work, work)
-    _, _, of = COMPONENTS[4]
-    x = x * [
-        max(of.get(name, 0.0), 1.0 if name in ("temperature", "top_p") else 0.0) for name in columns(strategies, work)
-    ]
+    x = _described(seen, levels, work) * [THINNING.get(n, 0.0) for n in columns(list(STRATEGIES), work)]
     taken = [i for level in levels for i in _best(seen, level)][:most]
     far = np.full(len(seen), np.inf)
     for i in taken:
@@ -296,14 +307,13 @@ def _groups(kept: Sequence[Seen]) -> NDArray[np.int64]:
     return np.array([order[name] for name in names])
 
 
-def _held_out(
-    process: Process, x: Array, weights: Array, groups: NDArray[np.int64], kept: Sequence[Seen]
-) -> tuple[Process, dict[str, float]]:
+def _held_out(process: Process, x: Array, weights: Array, kept: Sequence[Seen]) -> tuple[Process, dict[str, float]]:
     """Foretell each group from the others, and widen the process as far as that asks for."""
+    groups = _groups(kept)
     mean, variance = left_out(process, mixed(weights, x, x, [process.amplitudes])[0], groups)
     y, noise = np.asarray(process.targets), np.asarray(process.noise)
     z = (y - mean) / np.sqrt(variance)
-    plain = np.array([_others(y, groups, kept, i) for i in range(len(y))])
+    plain = _others(y, groups, kept)
     weight = 1 / (noise + 1)
     gain = 1 - float((weight * (y - mean) ** 2).sum() / max(1e-12, (weight * (y - plain) ** 2).sum()))
     inflation = float(np.clip(np.quantile(np.abs(z), 0.95) / CENTRAL, 1.0, WIDEST))
@@ -337,10 +347,12 @@ def left_out(process: Process, kernel: Array, groups: NDArray[np.int64]) -> tupl
     return mean, variance
 
 
-def _others(y: Array, groups: NDArray[np.int64], kept: Sequence[Seen], i: int) -> float:
-    """The mean of the other groups at the level of an example; 0, the mean function, where there are none."""
-    rows = [j for j, s in enumerate(kept) if s.level == kept[i].level and groups[j] != groups[i]]
-    return float(y[rows].mean()) if rows else 0.0
+def _others(y: Array, groups: NDArray[np.int64], kept: Sequence[Seen]) -> Array:
+    """The mean of the other groups at the level of each example; 0, the mean function, where there are none."""
+    names = np.array([s.level for s in kept])
+    beside = (names[:, None] == names) & (groups[:, None] != groups)
+    out: Array = beside @ y / np.maximum(1, beside.sum(axis=1))
+    return out
 
 
 def _spearman(a: Array, b: Array) -> float:

@@ -85,8 +85,8 @@ def drawn(draws: Draws) -> list[float]:
     --------
     >>> first = Draws(["7", "7", None], [10, 20, 30], [-0.1, None, -0.3], [None, "Wait, maybe 7.", None])
     >>> found = dict(zip(DRAWN, drawn(first), strict=True))
-    >>> found["draws"], found["answers"], round(found["agreement"], 2), round(found["logprob"], 2), round(found["hedges"])
-    (3.0, 1.0, 0.67, -0.2, 67)
+    >>> [round(found[name], 2) for name in ("draws", "answers", "agreement", "logprob", "hedges")]
+    [3.0, 1.0, 0.67, -0.2, 66.67]
     """
     count = len(draws.answers)
     lengths = [math.log1p(tokens) for tokens in draws.tokens if tokens >= 0]
