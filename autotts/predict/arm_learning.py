@@ -28,6 +28,9 @@ THINNING: Final = {  # weights of columns in the distance between examples
 }
 SHARPNESS: Final = 1.5  # standard deviation of log amplitudes around their defaults
 
+OWN: Final = 0.03, 0.003  # default variances of what no other arm tells of: log odds, log cost
+BOUNDS: Final = 1e-5, 1e4  # of amplitudes
+
 # Components of the kernel: default amplitudes for log odds and for log cost, and the inverse length-scales of the
 # columns; what is not named does not matter to a component. Levels lie 1 apart, models and strategies too, work and
 # draws 1 for each doubling.
@@ -118,8 +121,8 @@ def _learned(
     odds, odds_noise = log_odds(kept)
     unit = np.log([s.cost for s in kept]) - effort([s.arm for s in kept], work)
     unit_noise = DRAW_SPREAD / np.array([s.prompts for s in kept]) + 1e-4
-    value = _process(x, weights, odds, odds_noise, old[0], [c[0] for c in COMPONENTS], seed)
-    cost = _process(x, weights, unit, unit_noise, old[1], [c[1] for c in COMPONENTS], seed)
+    value = _process(x, weights, odds, odds_noise, old[0], [OWN[0], *(c[0] for c in COMPONENTS)], seed)
+    cost = _process(x, weights, unit, unit_noise, old[1], [OWN[1], *(c[1] for c in COMPONENTS)], seed)
     value, check = _held_out(value, x, weights, kept)
     cost, cost_check = _held_out(cost, x, weights, kept)
     return ArmModel(
@@ -231,11 +234,12 @@ def _process(
     """Learn the mean function, then the amplitudes of what it leaves."""
     offset, slope = _mean(y, noise, old)
     rest = y - offset - (0.0 if old is None else slope * old)
-    amplitudes = _amplitudes(x, weights, rest, noise, defaults, seed)
+    own, *amplitudes = _amplitudes(x, weights, rest, noise, defaults, seed).tolist()
     return Process(
         targets=rest.tolist(),
         noise=noise.tolist(),
-        amplitudes=amplitudes.tolist(),
+        amplitudes=amplitudes,
+        own=own,
         offset=offset,
         slope=slope,
     )
@@ -253,16 +257,15 @@ def _mean(y: Array, noise: Array, old: Array | None) -> tuple[float, float]:
     return float(offset), float(slope)
 
 
-def regressor(weights: Array, noise: Array, amplitudes: Sequence[float], search: Any) -> Any:
+def regressor(weights: Array, noise: Array, own: float, amplitudes: Sequence[float], search: Any) -> Any:
     """scikit-learn's Gaussian process of this kernel, not fitted; `search` looks for amplitudes, None keeps them."""
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-    kernel: Any = None
+    kernel: Any = WhiteKernel(own, BOUNDS)
     for amplitude, weight in zip(amplitudes, weights, strict=True):
         scale = 1 / np.maximum(weight, 1e-9)  # what does not matter is never far
-        part = ConstantKernel(amplitude, (1e-5, 1e4)) * RBF(scale, "fixed")
-        kernel = part if kernel is None else kernel + part
+        kernel = kernel + ConstantKernel(amplitude, BOUNDS) * RBF(scale, "fixed")
     return GaussianProcessRegressor(kernel, alpha=noise, optimizer=search)
 
 
@@ -289,7 +292,7 @@ def _amplitudes(x: Array, weights: Array, y: Array, noise: Array, defaults: Sequ
     with warnings.catch_warnings():
         # An amplitude at its bound is an answer.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        learned = regressor(weights, noise[part], defaults, search).fit(x[part], y[part])
+        learned = regressor(weights, noise[part], defaults[0], defaults[1:], search).fit(x[part], y[part])
     out: Array = np.exp(learned.kernel_.theta)
     return out
 
@@ -335,8 +338,8 @@ def left_out(process: Process, kernel: Array, groups: NDArray[np.int64]) -> tupl
     With B the rows of a group and Q = (K + noise)^-1: mean_B = y_B - Q_BB^-1 (Q y)_B, covariance_B = Q_BB^-1.
     (Rasmussen and Williams 2006, section 5.4.2, for blocks.)
     """
-    y = np.asarray(process.targets)
-    inverse = np.linalg.inv(kernel + np.diag(process.noise))
+    y, noise = np.asarray(process.targets), np.asarray(process.noise) + process.own
+    inverse = np.linalg.inv(kernel + np.diag(noise))
     alpha = inverse @ y
     mean, variance = np.zeros(len(y)), np.zeros(len(y))
     for group in range(int(groups.max()) + 1):

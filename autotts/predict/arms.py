@@ -60,6 +60,7 @@ class Forecasts:
 class Process(BaseModel):
     """A Gaussian process given its examples: targets minus the mean function, noise (variances), and amplitudes.
 
+    `own` is the variance of what an arm does at a level that no other arm tells of.
     The mean function is `offset`, plus `slope` times what the earlier model says where there is one. `inflation`
     widens standard deviations, as held-out examples asked for.
     """
@@ -69,6 +70,7 @@ class Process(BaseModel):
     targets: list[float] = []
     noise: list[float] = []
     amplitudes: list[float] = []
+    own: float = 1.0
     offset: float = 0.0
     slope: float = 0.0
     inflation: float = 1.0
@@ -124,8 +126,8 @@ class ArmModel(BaseModel):
         for name, of in (("value", self.value), ("cost", self.cost)):
             if (len(of.targets), len(of.noise), len(of.amplitudes)) != (rows, rows, parts):
                 wrong.append(f"{name}: expected {rows} targets, as many noises, and {parts} amplitudes")
-            if min([*of.noise, *of.amplitudes, of.inflation], default=1) <= 0:
-                wrong.append(f"{name}: expected noises, amplitudes and inflation above 0")
+            if min(*of.noise, *of.amplitudes, of.own, of.inflation) <= 0:
+                wrong.append(f"{name}: expected noises, amplitudes, own and inflation above 0")
         return wrong
 
     def to_json(self) -> dict[str, Any]:
@@ -220,8 +222,9 @@ class Solved:
 
 def solved(kernel: Array, of: Process) -> Solved:
     """Solve for the examples of a process, whose covariances [n, n] are without the noise."""
-    inverse = np.linalg.inv(np.linalg.cholesky(kernel + np.diag(of.noise)))
-    return Solved(inverse.T @ (inverse @ np.asarray(of.targets)), inverse, math.fsum(of.amplitudes), of.inflation)
+    inverse = np.linalg.inv(np.linalg.cholesky(kernel + np.diag(np.asarray(of.noise) + of.own)))
+    total = math.fsum([*of.amplitudes, of.own])
+    return Solved(inverse.T @ (inverse @ np.asarray(of.targets)), inverse, total, of.inflation)
 
 
 def mixed(weights: Array, x: Array, y: Array, amplitudes: Sequence[Sequence[float]]) -> list[Array]:

@@ -38,12 +38,11 @@ DRAWN: Final[tuple[str, ...]] = (
     "text_missing",  # share of draws without text
 )
 
-# Marks of doubt and of turning back in a solution.
+# Marks of doubt and of turning back in a solution, in small letters.
 _HEDGE: Final = re.compile(
     r"\b(?:wait|hmm+|maybe|perhaps|possibly|probably|alternatively|actually|not sure|unsure|uncertain|mistake|"
     r"i think|i guess|let me (?:re-?check|check again|reconsider|try again)|double[- ]check|on second thought|"
-    r"re-?consider|another (?:way|approach)|might be|could be)\b",
-    re.IGNORECASE,
+    r"re-?consider|another (?:way|approach)|might be|could be)\b"
 )
 
 
@@ -114,7 +113,7 @@ def drawn(draws: Draws) -> list[float]:
 
 def hedging(texts: Iterable[str]) -> float:
     """Hedging words for each 100 words of some texts together; 0 where there are no words."""
-    seen = [text[:_SEEN] for text in texts]
+    seen = [text[:_SEEN].lower() for text in texts]
     words = sum(len(text.split()) for text in seen)
     return 100.0 * sum(len(_HEDGE.findall(text)) for text in seen) / words if words else 0.0
 
