@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
+from autotts.predict.arms import ArmModel
 from autotts.search.runs import Family
 from autotts.search.space import Space
-
-if TYPE_CHECKING:
-    from autotts.predict.arms import ArmModel
 
 State: TypeAlias = Literal["complete", "pruned", "skipped", "refused"]
 
@@ -24,7 +22,7 @@ class Trial:
     arm
         As arms are written; of a refused proposal the text as it was proposed, clipped.
     kind
-        Who brought it: "designed", "neighbour", "free" (from draws already made), "audit", or the proposer's name.
+        Who brought it: "designed", "neighbour", "free" (from draws already made), "audit", "requeued", or the proposer's name.
     state
         "complete" (measured on all prompts of its round), "pruned" (stopped in the race), "skipped" (not begun, for a
         prediction), "refused" (not a valid arm, or over the cap).

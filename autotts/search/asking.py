@@ -35,8 +35,8 @@ class Asking:
 
     async def slots(self, level: Level, archive: Archive, room: int) -> list[Slot]:
         """At most `room` arms for a level: what waits there first, then proposals."""
+        archive = self._bring_back(level, archive)
         found = _Chosen(self, level, archive, room)
-        self._bring_back(level, archive)
         for strategy, kind in level.waiting():
             found.add(show(strategy), kind)
         for more in (1, MORE):
@@ -73,19 +73,19 @@ class Asking:
                 break
             found.add(text, proposer.name)
 
-    def _bring_back(self, level: Level, archive: Archive) -> None:
+    def _bring_back(self, level: Level, archive: Archive) -> Archive:
         """Where the screen was wrong too often, what it left out is tried after all."""
-        if self.screen is None:
-            return
-        stopped = self.screen.stopped(archive)
-        if stopped is None:
-            return
+        stopped = None if self.screen is None else self.screen.stopped(archive)
+        if self.screen is None or stopped is None:
+            return archive
         note = f"level {level.name}: {stopped}"
         if note not in self.notes:
             self.notes.append(note)
-        for arm in self.screen.waiting(archive):
+        back = set(self.screen.waiting(archive))
+        for arm in sorted(back):
             level.log.pop(arm, None)
-            level.queue.append((parse(arm), "audit"))
+            level.queue.append((parse(arm), "requeued"))
+        return replace(archive, trials=tuple(t for t in archive.trials if t.arm not in back))
 
 
 class _Chosen:
@@ -118,7 +118,7 @@ class _Chosen:
         arm, number = show(found), self.archive.round
         self._arms.add(arm)
         self._next += 1
-        if self.asking.screen is not None and kind not in ("designed", "audit"):
+        if self.asking.screen is not None and kind not in ("designed", "requeued"):
             verdict = self.asking.screen.judge(self.archive, [arm], self.archive.model)[0]
             if verdict.skip:
                 counts["skipped"] += 1

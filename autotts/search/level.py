@@ -34,7 +34,7 @@ class Slot:
     """One arm of a round; `trial` is its number in Optuna."""
 
     strategy: Strategy
-    kind: str  # "designed" | "neighbour" | "audit" | the name of its proposer
+    kind: str  # "designed" | "neighbour" | "requeued" | "audit" | the name of its proposer
     trial: int
 
     @property
@@ -177,14 +177,15 @@ class Level:
         return sum(self.book.free(parse(p.arm), p.value, p.cost, round_) for p in free)
 
     def _staying(self, cap: float | None) -> list[str]:
-        """Arms whose paired difference to the frontier at their cost is not clearly below zero."""
+        """The frontier, and arms whose paired difference to it at their cost may well be above zero."""
         rivals, out = self.rivals(cap), []
+        front = {rival.arm for rival in rivals}
         for p in self.points(cap):
             value = self.table.arms[p.arm].value[self.rows]
             mixed = rival_at(rivals, self.taking, p.cost)
             gap = np.zeros(1) if mixed is None else value - mixed[0]
             error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
-            if gap.mean() + NEAR * error >= 0:
+            if p.arm in front or gap.mean() + NEAR * error > 0:
                 out.append(p.arm)
         return out
 

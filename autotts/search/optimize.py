@@ -18,6 +18,7 @@ from autotts.core.task import Task
 from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
+from autotts.predict.threads import one_thread
 from autotts.search.agents import AgentOptions
 from autotts.search.export import export
 from autotts.search.recipe import Recipe
@@ -116,7 +117,8 @@ def optimize(
         with Samples(engine) as samples:
             for root, state in roots:
                 samples.put_root(root, state)
-            stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
+            with one_thread():
+                stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
         result = study.result(levels, stopped, choice, confirmed, command)
     policy = export(
         recipe=recipe,

@@ -47,7 +47,7 @@ from autotts.worlds.epochs import Epoch
 
 AGENT, PROPOSED = "agent", "proposed"  # in the ledger
 EVERY = 0.1  # seconds between two snapshots
-SEARCH_SHARE = 0.6  # of --search-budget, for the search; the rest is for the confirmation
+SEARCH_SHARE = 0.5  # of --search-budget, for the search; the rest is for the confirmation
 
 
 @dataclass

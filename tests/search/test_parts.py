@@ -14,7 +14,7 @@ from autotts.errors import InputError
 from autotts.estimate.intervals import Interval
 from autotts.policy.allocation import Point
 from autotts.search.choose import tuned
-from autotts.search.level import choosing, sampler
+from autotts.search.level import choosing
 from autotts.search.race import Rival, race, rival_at
 from autotts.search.recipe import Recipe, recipe_from
 from autotts.search.result import judged
@@ -94,16 +94,6 @@ def test_the_first_round_gives_models_equal_budgets() -> None:
     ]
 
 
-def test_a_samplers_randomness_depends_on_its_place_alone() -> None:
-    def asked(*where: object) -> list[str]:
-        study = optuna.create_study(directions=["maximize", "minimize"])
-        study.sampler = sampler("tpe", 0, *where)
-        return [show(SPACE.suggest(study.ask())) for _ in range(5)]
-
-    assert asked("1", 0, 0) == asked("1", 0, 0)
-    assert asked("1", 0, 0) != asked("1", 0, 1)
-
-
 class Scripted:
     """A runner whose arm is right on every k-th prompt."""
 
@@ -172,7 +162,7 @@ def test_area_of_a_frontier() -> None:
         ({"budget": "1e15flops", "target": 0.9}, "--budget or --target"),
         ({"target": 1.5}, "target: expected an accuracy"),
         ({"budget": "1e15flops", "cap": "5tokens"}, "in one unit"),
-        ({"proposer": "magic"}, "proposer: expected one of tpe, random"),
+        ({"proposer": "magic"}, "proposer: expected some of guided, tpe"),
         ({"timeout": -1.0}, "timeout"),
     ],
 )

@@ -82,7 +82,8 @@ class _Search:
 
     def best(self, k: int) -> list[str]:
         """At most k arms, the most promising first."""
-        lots, out = self._lots(), []
+        lots = self._lots()
+        out: list[str] = []
         front = self._frontier()
         gains = self._gains(front)
         while len(out) < k and lots:
