@@ -25,7 +25,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 ARMS_VERSION: Final = 1  # of the description of an arm
 NUMBERS: Final = ("greedy", "temperature", "top_p", "draws", "saturation", "k", "m", "threshold", "scorer")
-WIDE: Final = 2.0  # standard deviation of the log odds where nothing was learned: anything is possible
+WIDE: Final = 2.5  # standard deviation of the log odds where nothing was learned: anything is possible
 WIDE_COST: Final = 1.5  # and of log cost
 TRANSFER: Final = 0.7  # standard deviation that another study's log odds get on top when they are taken as they are
 LARGEST: Final = 1e6  # of a number in an artefact
@@ -148,6 +148,12 @@ class ArmModel(BaseModel):
     def fallback(self) -> bool:
         """Whether it has learned nothing of this study."""
         return self.kind != "gp"
+
+    def ready(self) -> ArmModel:
+        """The same model with its equations solved; it does so by itself when it is first asked."""
+        if self.kind == "gp":
+            assert self._solved
+        return self
 
     def forecast(self, arms: Sequence[str], level: str) -> Forecasts:
         """What these arms will do at a level.
