@@ -87,8 +87,8 @@ def test_a_predictor_that_knows_nothing_skips_nothing():
     [
         (START, None, "nothing foretells"),
         (START, Oracle(lambda arm: 0.0, fallback=True), "too little was seen"),
-        ([], Oracle(lambda arm: 0.0), "fewer than 2"),
-        (START[:1], Oracle(lambda arm: 0.0), "fewer than 2"),
+        ([], Oracle(lambda arm: 0.0), "fewer than 3 arms"),
+        (START[:2], Oracle(lambda arm: 0.0), "fewer than 3 arms"),
     ],
 )
 def test_nothing_is_skipped_without_ground_to_stand_on(trials, model, why):
@@ -109,6 +109,15 @@ def test_the_chance_is_that_of_a_normal_at_the_frontier_and_one_below_its_cheape
     # Where the cost is unsure, a fifth of the mass that lies below the cheapest arm counts in full.
     unsure = Forecasts(np.array([0.1]), np.array([0.01]), np.array([120.0]), np.array([0.2]))
     assert above(unsure, curve)[0] == pytest.approx(0.2)
+
+
+def test_nothing_is_tried_beside_a_cheap_arm_that_is_always_right():
+    cheap = min((done(arm) for arm in ARMS), key=lambda t: t.cost)
+    here = archive([replace(cheap, value=1.0), *START])
+    verdicts = SKEPTIC.judge(here, ARMS, Oracle(lambda arm: 0.999, sd=0.01))
+    dear = [v for v in verdicts if truth(v.arm, LEVEL)[1] > 1.01 * cheap.cost]
+    assert len(dear) > 0.9 * len(ARMS)
+    assert all(v.skip or v.audited for v in dear)
 
 
 # ------------------------------------------------------------ a whole search
