@@ -16,7 +16,6 @@ import optuna
 from autotts.core.task import Problem
 from autotts.policy.allocation import Point, envelope
 from autotts.predict import levels as predict
-from autotts.search.bins import Bins, bins
 from autotts.search.level import Level, Slot, opened, sampler
 from autotts.search.measure import Table, measure
 from autotts.search.race import Raced
@@ -90,10 +89,6 @@ class Draw:
         return predict.fit([p.prompt for p in problems], levels, self.seed, {int(k): w for k, w in mix.items()})
 
     @cached_property
-    def by(self) -> Bins:
-        return bins(self.rule, [Known(name, ()) for name in self.ground.names], self.ground.filled.mix)  # type: ignore[misc]
-
-    @cached_property
     def marks(self) -> Marks:
         return self.ground.exam.marks(self.rule, self.ground.names)
 
@@ -107,7 +102,7 @@ class Draw:
             for name, points in known.items():
                 rows = self.rows(name)
                 points.append(Point(arm, float(value[rows].mean()), float(cost[rows].mean())))
-        return self.marks.height([Known(name, points) for name, points in known.items()], self.by)
+        return self.marks.height([Known(name, points) for name, points in known.items()], self.ground.filled.mix)
 
 
 @dataclass(eq=False)
@@ -131,7 +126,7 @@ class Trial:
 
     def note(self, tokens: int, levels: Sequence[Known]) -> None:
         self.tokens.append(tokens)
-        self.heights.append(self.draw.marks.height(levels, self.draw.by))
+        self.heights.append(self.draw.marks.height(levels, self.draw.ground.filled.mix))
 
     def levels(self, method: Method) -> list[Level]:
         """New levels of a study, in memory."""
