@@ -193,22 +193,26 @@ class ArmModel(BaseModel):
             return odds, zero + WIDE**2, unit, zero + WIDE_COST**2
         steps = float(self.levels.index(level)) if level in self.levels else share * (len(self.levels) - 1)
         x = describe(arms, [steps] * len(arms), self.strategies, self.work, work)
-        known, weights, (value, cost) = self._solved
-        kernels = mixed(weights, x, known, [self.value.amplitudes, self.cost.amplitudes])
-        odds_gain, spread = value.at(kernels[0])
-        unit_gain, unit_spread = cost.at(kernels[1])
+        found = self._solved
+        kernels = mixed(found.weights, x, found.inputs, [self.value.amplitudes, self.cost.amplitudes])
+        odds_gain, spread = found.value.at(kernels[0])
+        unit_gain, unit_spread = found.cost.at(kernels[1])
         return odds + odds_gain, spread, unit + unit_gain, unit_spread
 
     def _share(self, level: str) -> float:
         return self.levels.index(level) / max(1, len(self.levels) - 1)
 
     @cached_property
-    def _solved(self) -> tuple[Array, Array, tuple[Solved, Solved]]:
-        """The examples, the weights, and the solved equations of value and cost."""
+    def _solved(self) -> Solution:
         x, weights = np.asarray(self.inputs), np.asarray(self.weights)
         kernels = mixed(weights, x, x, [self.value.amplitudes, self.cost.amplitudes])
-        value, cost = (solved(k, of) for k, of in zip(kernels, (self.value, self.cost), strict=True))
-        return x, weights, (value, cost)
+        return Solution(x, weights, solved(kernels[0], self.value), solved(kernels[1], self.cost))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> ArmModel:
+        """A copy with other values, whose equations are to be solved anew."""
+        out = super().model_copy(update=update, deep=deep)
+        out.__dict__.pop("_solved", None)
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +228,16 @@ class Solved:
         """Mean and variance where `kernel` [N, n] are the covariances to the examples."""
         explained = np.square(self.inverse @ kernel.T).sum(axis=0)
         return kernel @ self.alpha, np.maximum(self.total - explained, 1e-12) * self.inflation**2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """A model with its equations solved: the examples, the kernel's weights, accuracy and cost."""
+
+    inputs: Array
+    weights: Array
+    value: Solved
+    cost: Solved
 
 
 def solved(kernel: Array, of: Process) -> Solved:
