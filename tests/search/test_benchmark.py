@@ -112,7 +112,9 @@ def test_a_worse_dearer_allocation_does_not_lower_the_curve() -> None:
     assert one == two
 
 
-@pytest.mark.parametrize("method", ["ours", "random", "successive halving", "tpe fresh", "ours, no shared draws"])
+@pytest.mark.parametrize(
+    "method", ["ours", "random", "successive halving", "nsga2", "tpe fresh", "ours, no shared draws"]
+)
 def test_a_study_is_played_and_played_again_the_same(ground: Ground, method: str) -> None:
     one, two = (play(Draw(ground, 3), method, rounds=3) for _ in range(2))
     assert one.gain == two.gain and one.tokens == two.tokens
