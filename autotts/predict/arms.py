@@ -25,7 +25,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 ARMS_VERSION: Final = 1  # of the description of an arm
 NUMBERS: Final = ("greedy", "temperature", "top_p", "draws", "saturation", "k", "m", "threshold", "scorer")
-WIDE: Final = 2.0  # standard deviation of the log odds where nothing was learned: anything is possible
+WIDE: Final = 2.5  # standard deviation of the log odds where nothing was learned: anything is possible
 WIDE_COST: Final = 1.5  # and of log cost
 TRANSFER: Final = 0.7  # standard deviation that another study's log odds get on top when they are taken as they are
 LARGEST: Final = 1e6  # of a number in an artefact
@@ -149,6 +149,12 @@ class ArmModel(BaseModel):
         """Whether it has learned nothing of this study."""
         return self.kind != "gp"
 
+    def ready(self) -> ArmModel:
+        """The same model with its equations solved; it does so by itself when it is first asked."""
+        if self.kind == "gp":
+            assert self._solved
+        return self
+
     def forecast(self, arms: Sequence[str], level: str) -> Forecasts:
         """What these arms will do at a level.
 
@@ -187,22 +193,26 @@ class ArmModel(BaseModel):
             return odds, zero + WIDE**2, unit, zero + WIDE_COST**2
         steps = float(self.levels.index(level)) if level in self.levels else share * (len(self.levels) - 1)
         x = describe(arms, [steps] * len(arms), self.strategies, self.work, work)
-        known, weights, (value, cost) = self._solved
-        kernels = mixed(weights, x, known, [self.value.amplitudes, self.cost.amplitudes])
-        odds_gain, spread = value.at(kernels[0])
-        unit_gain, unit_spread = cost.at(kernels[1])
+        found = self._solved
+        kernels = mixed(found.weights, x, found.inputs, [self.value.amplitudes, self.cost.amplitudes])
+        odds_gain, spread = found.value.at(kernels[0])
+        unit_gain, unit_spread = found.cost.at(kernels[1])
         return odds + odds_gain, spread, unit + unit_gain, unit_spread
 
     def _share(self, level: str) -> float:
         return self.levels.index(level) / max(1, len(self.levels) - 1)
 
     @cached_property
-    def _solved(self) -> tuple[Array, Array, tuple[Solved, Solved]]:
-        """The examples, the weights, and the solved equations of value and cost."""
+    def _solved(self) -> Solution:
         x, weights = np.asarray(self.inputs), np.asarray(self.weights)
         kernels = mixed(weights, x, x, [self.value.amplitudes, self.cost.amplitudes])
-        value, cost = (solved(k, of) for k, of in zip(kernels, (self.value, self.cost), strict=True))
-        return x, weights, (value, cost)
+        return Solution(x, weights, solved(kernels[0], self.value), solved(kernels[1], self.cost))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> ArmModel:
+        """A copy with other values, whose equations are to be solved anew."""
+        out = super().model_copy(update=update, deep=deep)
+        out.__dict__.pop("_solved", None)
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,6 +228,16 @@ class Solved:
         """Mean and variance where `kernel` [N, n] are the covariances to the examples."""
         explained = np.square(self.inverse @ kernel.T).sum(axis=0)
         return kernel @ self.alpha, np.maximum(self.total - explained, 1e-12) * self.inflation**2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """A model with its equations solved: the examples, the kernel's weights, accuracy and cost."""
+
+    inputs: Array
+    weights: Array
+    value: Solved
+    cost: Solved
 
 
 def solved(kernel: Array, of: Process) -> Solved:

@@ -24,7 +24,7 @@ from autotts.search.archive import Archive, Trial
 Floats: TypeAlias = NDArray[np.float64]
 
 DOUBT: Final = 0.05  # so improbable must the audits be, were the error rate as stated, for skipping to stop
-LEAST: Final = 2  # points of a frontier, below which nothing is skipped
+LEAST: Final = 3  # arms measured at a level, below which nothing is skipped there
 # Quantiles of a standard normal, each standing for a fifth of it: where an arm's cost may lie.
 STEPS: Final = tuple(NormalDist().inv_cdf(q) for q in (0.1, 0.3, 0.5, 0.7, 0.9))
 
@@ -74,25 +74,24 @@ class Screen:
 
     def judge(self, archive: Archive, arms: Sequence[str], model: Foretelling | None) -> list[Verdict]:
         """A verdict on each arm, in order; all are run where there is nothing to go by."""
-        curve = frontier(archive.trials)
-        none = self._unable(archive, curve, model)
+        none = self._unable(archive, model)
         if none is not None or model is None or not arms:
             return [Verdict(arm, False, False, 1.0, none or "") for arm in arms]
         found = model.forecast(arms, archive.level)
-        chances = above(found, curve)
+        chances = above(found, frontier(archive.trials))
         return [
             self._verdict(archive, arm, float(chance), float(value), float(sd))
             for arm, chance, value, sd in zip(arms, chances, found.value, found.sd, strict=True)
         ]
 
-    def _unable(self, archive: Archive, curve: Sequence[Point], model: Foretelling | None) -> str | None:
+    def _unable(self, archive: Archive, model: Foretelling | None) -> str | None:
         """Why nothing is skipped, or None."""
         if model is None:
             return "nothing foretells how arms will do"
         if model.fallback:
             return "too little was seen to foretell how arms will do"
-        if len(curve) < LEAST:
-            return f"the frontier has fewer than {LEAST} arms"
+        if sum(t.state == "complete" for t in archive.trials) < LEAST:
+            return f"fewer than {LEAST} arms are measured at this level"
         return self.stopped(archive)
 
     def _verdict(self, archive: Archive, arm: str, chance: float, value: float, sd: float) -> Verdict:
@@ -175,8 +174,9 @@ def above(found: Forecasts, curve: Sequence[Point]) -> Floats:
     out = np.zeros(len(found.value))
     normal = NormalDist()
     for step in STEPS:
-        gap = found.value - heights(curve, found.cost * np.exp(step * found.cost_sd))
-        z = gap / np.maximum(found.sd, 1e-12)
+        height = heights(curve, found.cost * np.exp(step * found.cost_sd))
+        # Nothing is better than always right.
+        z = np.where(height >= 1, -math.inf, (found.value - height) / np.maximum(found.sd, 1e-12))
         out += [normal.cdf(v) for v in np.clip(z, -40, 40).tolist()]
     return out / len(STEPS)
 

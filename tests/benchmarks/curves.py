@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 SHARES = (0.95, 0.99)
-RESAMPLES = 2000
+RESAMPLES = 1000
+
+
+class Middle(NamedTuple):
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -46,81 +54,134 @@ class Curve:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's line in the table; intervals are 95 % bootstrap intervals over seeds."""
+    """A method's line in the table. Medians of seeds, ratios to the reference and 95 % bootstrap intervals over seeds.
+
+    `tokens` and `ratio` are those of single studies, paired by seed; `mean` and `mean_ratio` those of the mean curve of
+    all seeds, which is less at the mercy of a lucky moment. `ends` is the share of the final value at the end.
+    """
 
     method: str
-    tokens: tuple[float, float, float]
-    ratio: tuple[float, float, float]
-    reached: float
-    end: float
-    later: float
-    later_reached: float
-    plain: float
     seeds: int
+    tokens: Middle
+    ratio: Middle
+    reached: float
+    mean: Middle
+    mean_ratio: Middle
+    later: Middle
+    later_reached: float
+    ends: float
+    plain: Middle
     seconds: float
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """The median of some values and its 95 % bootstrap interval."""
-    found = np.asarray(values, float)
-    again = np.random.default_rng(seed).integers(0, len(found), (RESAMPLES, len(found)))
-    low, high = np.quantile(np.median(found[again], axis=1), [0.025, 0.975])
-    return float(np.median(found)), float(low), float(high)
+def interval(values: Floats) -> Middle:
+    """The median of values by seed and its interval."""
+    low, high = np.quantile(np.median(values[_again(len(values))], axis=1), [0.025, 0.975])
+    return Middle(float(np.median(values)), float(low), float(high))
+
+
+def _again(count: int) -> NDArray[np.int64]:
+    """Seeds drawn again; the same for all methods, so that differences are paired."""
+    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
+
+
+def crossings(curves: Sequence[Curve], share: float) -> Floats:
+    """Tokens at which the mean curve reaches a share of the mean final value: of all seeds, then of each resample.
+
+    Infinite where it does not. A study that has ended stays where it was.
+    """
+    grid = np.unique(np.concatenate([c.tokens for c in curves]))
+    levels = np.array([np.array([0.0, *c.gain])[np.searchsorted(c.tokens, grid, side="right")] for c in curves])
+    final, again = np.array([c.final for c in curves]), _again(len(curves))
+    out = [_crossing(levels.mean(0), share * float(final.mean()), grid)]
+    out += [_crossing(levels[rows].mean(0), share * float(final[rows].mean()), grid) for rows in again]
+    return np.array(out)
+
+
+def _crossing(heights: Floats, wanted: float, grid: NDArray[np.int64]) -> float:
+    above = heights >= wanted
+    return float(grid[int(np.argmax(above))]) if above.any() else math.inf
 
 
 def rows(curves: Sequence[Curve], ours: str) -> list[Row]:
-    """One row for each method, the fewest tokens first; ratios are paired with `ours` by seed."""
-    by: dict[str, dict[int, Curve]] = {}
-    for curve in curves:
-        by.setdefault(curve.method, {})[curve.seed] = curve
-    reference = by.get(ours, {})
+    """One row for each method, the fewest tokens first."""
+    by: dict[str, list[Curve]] = {}
+    for curve in sorted(curves, key=lambda c: c.seed):
+        by.setdefault(curve.method, []).append(curve)
+    seeds = [c.seed for c in by[ours]]
     out = []
     for method, found in by.items():
-        first = {seed: c.reached(SHARES[0]) for seed, c in found.items()}
-        later = [c.reached(SHARES[1]) for c in found.values()]
-        both = sorted(set(found) & set(reference))
-        ratios = [math.log(first[s][0] / reference[s].reached(SHARES[0])[0]) for s in both]
-        middle = interval(ratios) if both else (math.nan,) * 3
-        out.append(
-            Row(
-                method,
-                interval([tokens for tokens, _ in first.values()]),
-                tuple(map(math.exp, middle)),  # type: ignore[arg-type]
-                float(np.mean([there for _, there in first.values()])),
-                float(np.median([c.end for c in found.values()])),
-                float(np.median([tokens for tokens, _ in later])),
-                float(np.mean([there for _, there in later])),
-                float(np.median([c.reached(SHARES[0], plain=True)[0] for c in found.values()])),
-                len(found),
-                float(np.mean([c.seconds for c in found.values()])),
-            )
-        )
-    return sorted(out, key=lambda row: (-row.reached >= -0.5, row.tokens[0]))
+        if [c.seed for c in found] != seeds:
+            raise SystemExit(f"{method}: expected the same seeds as of {ours}; run both again")
+        out.append(_row(method, found, by[ours]))
+    return sorted(out, key=lambda row: (row.mean.value, row.tokens.value))
+
+
+def _row(method: str, found: Sequence[Curve], reference: Sequence[Curve]) -> Row:
+    first, later = ([c.reached(share) for c in found] for share in SHARES)
+    tokens, theirs = (np.array([c.reached(SHARES[0])[0] for c in some], float) for some in (found, reference))
+    logs = interval(np.log(tokens / theirs))
+    mean = crossings(found, SHARES[0])
+    with np.errstate(invalid="ignore"):  # both infinite: nothing is known
+        ratio = mean / crossings(reference, SHARES[0])
+    return Row(
+        method=method,
+        seeds=len(found),
+        tokens=interval(tokens),
+        ratio=Middle(*map(math.exp, logs)),
+        reached=float(np.mean([there for _, there in first])),
+        mean=_spread(mean),
+        mean_ratio=_spread(ratio),
+        later=interval(np.array([tokens for tokens, _ in later], float)),
+        later_reached=float(np.mean([there for _, there in later])),
+        ends=float(np.median([c.end for c in found])),
+        plain=interval(np.array([c.reached(SHARES[0], plain=True)[0] for c in found], float)),
+        seconds=float(np.mean([c.seconds for c in found])),
+    )
+
+
+def _spread(values: Floats) -> Middle:
+    """The first value, and the interval of the others; "lower" and not a mean of two, since some are infinite."""
+    low, high = np.quantile(values[1:], [0.025, 0.975], method="lower")
+    return Middle(float(values[0]), float(low), float(high))
 
 
 def table(found: Sequence[Row], ours: str) -> str:
-    """The rows in Markdown. A study that did not get there counts with all its tokens: a lower bound."""
+    """The rows in Markdown. A study that did not get there counts with all its tokens: a lower bound, marked ≥."""
     lines = [
-        f"| method | tokens to 95 % | as many as {ours} | reached | at the end | tokens to 99 % | reached "
-        "| to 95 % of the plain area |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        f"| method | mean curve: tokens to 95 % | as many as {ours} | each seed: tokens to 95 % | as many as {ours} "
+        "| reached | tokens to 99 % | reached | at the end | tokens to 95 % of the plain area |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in found:
-        lines.append(
-            f"| {r.method} | {_count(r.tokens[0], r.reached)} [{_thousands(r.tokens[1])}, {_thousands(r.tokens[2])}] "
-            f"| {r.ratio[0]:.2f} [{r.ratio[1]:.2f}, {r.ratio[2]:.2f}] | {r.reached:.0%} | {r.end:.1%} "
-            f"| {_count(r.later, r.later_reached)} | {r.later_reached:.0%} | {_thousands(r.plain)} |"
-        )
+        cells = [
+            r.method,
+            _shown(r.mean),
+            _times(r.mean_ratio),
+            _shown(r.tokens, r.reached),
+            _times(r.ratio),
+            f"{r.reached:.0%}",
+            _shown(r.later, r.later_reached),
+            f"{r.later_reached:.0%}",
+            f"{r.ends:.1%}",
+            _shown(r.plain),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _count(tokens: float, reached: float) -> str:
-    """A median; with a sign before it where half of the studies or more did not get there."""
-    return ("≥ " if reached <= 0.5 else "") + _thousands(tokens)
+def _shown(tokens: Middle, reached: float = 1.0) -> str:
+    low, high = (_thousands(t) for t in (tokens.low, tokens.high))
+    return f"{'≥ ' if reached <= 0.5 else ''}{_thousands(tokens.value)} [{low}, {high}]"
+
+
+def _times(ratio: Middle) -> str:
+    value, low, high = ("-" if math.isnan(r) else "∞" if math.isinf(r) else f"{r:.2f}" for r in ratio)
+    return f"{value} [{low}, {high}]"
 
 
 def _thousands(tokens: float) -> str:
-    return f"{tokens / 1000:,.0f} k" if tokens < 1e7 else f"{tokens / 1e6:,.1f} M"
+    return "never" if math.isinf(tokens) else f"{tokens / 1000:,.0f} k"
 
 
 def over(curves: Sequence[Curve], grid: Floats) -> Mapping[str, Floats]:

@@ -1,7 +1,8 @@
 """How good what a search knows is: the allocations that it would make, on prompts that it never saw.
 
-The figure is the mean held-out accuracy over log cost, between two costs that are the same for all searches, less what
-one draw of the cheapest arm gives: what searching adds.
+The figure is the mean over log cost, between two costs that are the same for all searches, of how far the held-out
+accuracy lies above that of one draw of the cheapest arm, which nobody has to search for: the hypervolume over that
+reference, divided by the range.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotts.policy.allocation import Point, envelope, frontier
-from autotts.search.bins import Bins
 from tests.benchmarks.replaying import Shelf
 
 Floats = NDArray[np.float64]
@@ -23,18 +23,15 @@ STEPS = 257  # of the grid of log costs
 
 @dataclass(frozen=True)
 class Known:
-    """What a search knows of one level, as `bins` and `choose` read it."""
+    """What a search knows of one level."""
 
     name: str
     arms: Sequence[Point]
 
-    def points(self, cap: float | None = None) -> Sequence[Point]:
-        return self.arms
-
 
 @dataclass(frozen=True)
 class Height:
-    """The mean height of a curve over log cost: less that of the cheapest arm, and as it is."""
+    """The mean height of a curve over log cost: above the accuracy of the cheapest arm, and above nothing."""
 
     gain: float
     plain: float
@@ -94,9 +91,12 @@ class Marks:
     value: Mapping[str, Floats]
     cost: Mapping[str, Floats]
 
-    def curve(self, levels: Sequence[Known], by: Bins) -> tuple[Floats, Floats]:
-        """Held-out cost and accuracy of the allocations that the search would make now, from cheap to dear."""
-        ours = frontier(by.points(levels, None), dict(zip(by.names, by.share.tolist())))  # type: ignore[arg-type]
+    def curve(self, levels: Sequence[Known], weights: Mapping[str, float]) -> tuple[Floats, Floats]:
+        """Held-out cost and accuracy of the allocations that the search would make now, from cheap to dear.
+
+        Prompts that are taken for a level get arms of that level's frontier: those of other levels need not be known.
+        """
+        ours = frontier({level.name: level.arms for level in levels}, weights)
         value, cost = [], []
         for allocation in ours.breakpoints:
             at = {name: self.index[arms[0][0]] for name, arms in allocation.route.items()}
@@ -104,11 +104,11 @@ class Marks:
             cost.append(sum(float(self.cost[name][i]) for name, i in at.items()))
         return np.array(cost), np.array(value)
 
-    def height(self, levels: Sequence[Known], by: Bins) -> Height:
+    def height(self, levels: Sequence[Known], weights: Mapping[str, float]) -> Height:
         """How high the curve is; nothing where no arm of some level is known."""
         if not all(level.arms for level in levels):
-            return Height(-self.exam.floor, 0.0)
-        cost, value = self.curve(levels, by)
+            return Height(0.0, 0.0)
+        cost, value = self.curve(levels, weights)
         return area(cost, value, self.exam.low, self.exam.high, self.exam.floor)
 
 
@@ -125,5 +125,5 @@ def area(cost: Floats, value: Floats, low: float, high: float, floor: float) -> 
     grid = np.geomspace(low, high, STEPS)
     # Between two allocations prompts are split at random; rounding must not put the cheapest one above the grid.
     heights = np.interp(grid * (1 + 1e-9), x, y, left=0.0)
-    plain = float(np.trapezoid(heights, dx=1.0) / (STEPS - 1))
-    return Height(plain - floor, plain)
+    gain, plain = (float(np.trapezoid(h) / (STEPS - 1)) for h in (np.maximum(heights - floor, 0.0), heights))
+    return Height(gain, plain)

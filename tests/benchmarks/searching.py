@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from autotts.core.task import Problem
 from autotts.policy.allocation import Point, envelope
 from autotts.predict import levels as predict
-from autotts.search.bins import Bins, bins
+from autotts.search import archive
+from autotts.search.archive import Archive
 from autotts.search.level import Level, Slot, opened, sampler
 from autotts.search.measure import Table, measure
+from autotts.search.proposers import PROPOSERS
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.rounds import Rounds, design
 from autotts.search.space import Space
-from autotts.strategies.arms import show
+from autotts.strategies.arms import parse, show
 from tests.benchmarks.curves import Curve
 from tests.benchmarks.filled import Filled
 from tests.benchmarks.hypervolume import Exam, Height, Known, Marks
@@ -42,6 +45,7 @@ class Method:
     start: bool = True  # the designed first round, and the frontiers of neighbouring levels
     shared: bool = True  # draws are shared, and arms that follow from them are free
     racing: bool = True
+    fed: bool = False  # by one of `PROPOSERS`, and not by the level itself
     play: Callable[[Trial, Method], None] | None = None  # where it is no study of ours
 
 
@@ -90,10 +94,6 @@ class Draw:
         return predict.fit([p.prompt for p in problems], levels, self.seed, {int(k): w for k, w in mix.items()})
 
     @cached_property
-    def by(self) -> Bins:
-        return bins(self.rule, [Known(name, ()) for name in self.ground.names], self.ground.filled.mix)  # type: ignore[misc]
-
-    @cached_property
     def marks(self) -> Marks:
         return self.ground.exam.marks(self.rule, self.ground.names)
 
@@ -107,7 +107,7 @@ class Draw:
             for name, points in known.items():
                 rows = self.rows(name)
                 points.append(Point(arm, float(value[rows].mean()), float(cost[rows].mean())))
-        return self.marks.height([Known(name, points) for name, points in known.items()], self.by)
+        return self.marks.height([Known(name, points) for name, points in known.items()], self.ground.filled.mix)
 
 
 @dataclass(eq=False)
@@ -131,13 +131,13 @@ class Trial:
 
     def note(self, tokens: int, levels: Sequence[Known]) -> None:
         self.tokens.append(tokens)
-        self.heights.append(self.draw.marks.height(levels, self.draw.by))
+        self.heights.append(self.draw.marks.height(levels, self.draw.ground.filled.mix))
 
     def levels(self, method: Method) -> list[Level]:
         """New levels of a study, in memory."""
         storage: Any = optuna.storages.InMemoryStorage()
         table = Table(self.draw.table.problems, self.draw.table.weight)
-        kind = Level if method.shared else Alone
+        kind = Fed if method.fed else Level if method.shared else Alone
         return [
             kind(n, table, self.draw.rows(n), opened(n, storage, "flops"), self.space, self.draw.seed, method.proposer)
             for n in self.names
@@ -146,6 +146,53 @@ class Trial:
     def runner(self, method: Method) -> Any:
         shelf = self.draw.ground.search
         return Replayer(shelf) if method.shared else Fresh(shelf, self.draw.seed)
+
+
+class Fed(Level):
+    """A level whose queue a proposer fills before each round."""
+
+    def _asked(self, number: int, index: int, found: FrozenTrial | None) -> Slot | None:
+        return None
+
+
+def feed(levels: Sequence[Level], number: int, size: int) -> None:
+    """Let each level's proposer fill its queue, after what waits there already."""
+    archives = {level.name: tuple(_tried(level)) for level in levels}
+    for level in levels:
+        others = {name: trials for name, trials in archives.items() if name != level.name}
+        told = Archive(
+            level=level.name,
+            levels=tuple(archives),
+            space=level.space,
+            work={model: 1 / most for model, most in level.space.most.items()},
+            trials=archives[level.name],
+            others=others,
+            seed=level.seed,
+            round=number,
+            prompts=len(level.rows),
+        )
+        waiting = {show(s) for s, _ in level.queue}
+        wanted = size - len(level.queue)
+        proposed = PROPOSERS[level.proposer]().propose(told, wanted) if wanted > 0 else ()
+        level.queue += [(parse(arm), level.proposer) for arm in proposed if arm not in waiting | set(level.raced)]
+
+
+def _tried(level: Level) -> Iterator[archive.Trial]:
+    """What was raced at a level, in order, and then what follows from stored draws."""
+    states: Mapping[TrialState, archive.State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+    seen = set()
+    for trial in level.study.get_trials(deepcopy=False, states=tuple(states)):
+        notes = trial.user_attrs
+        if notes.get("free"):
+            continue
+        value, cost = trial.values or (notes["accuracy so far"], notes["mean cost so far"])
+        seen.add(notes["arm"])
+        yield archive.Trial(
+            notes["arm"], notes["kind"], notes["round"], states[trial.state], value, cost, notes["prompts"]
+        )
+    for p in level.points():
+        if p.arm not in seen:
+            yield archive.Trial(p.arm, "free", 0, "complete", p.value, p.cost, len(level.rows))
 
 
 class Alone(Level):
@@ -169,7 +216,7 @@ def known(levels: Sequence[Level]) -> list[Known]:
 def study(trial: Trial, method: Method) -> None:
     """Rounds of the product's own study, without its stopping rules."""
     runner, levels = trial.runner(method), trial.levels(method)
-    recipe = Recipe(seed=trial.draw.seed, proposer=method.proposer, search=PROMPTS)
+    recipe = Recipe(seed=trial.draw.seed, search=PROMPTS)
     recipe = recipe if method.racing else replace(recipe, block=10**6)
     rounds = Rounds(recipe, runner, levels, trial.draw.ground.filled.mix)
     if method.start:
@@ -181,6 +228,8 @@ def study(trial: Trial, method: Method) -> None:
 async def _rounds(trial: Trial, method: Method, rounds: Rounds, runner: Any, levels: Sequence[Level]) -> None:
     idle = 0
     for number in range(0 if method.start else 1, trial.rounds):
+        if method.fed and number:
+            feed(levels, number, rounds.recipe.slots)
         await rounds._round(number, 10**6)
         trial.note(runner.memo.tokens, known(levels))
         if not method.start:
@@ -281,6 +330,9 @@ METHODS: dict[str, Method] = {
     "ours": Method("tpe"),
     "random": Method("random", start=False),
     "tpe": Method("tpe", start=False),
+    "nsga2": Method("nsga2", start=False, fed=True),
+    "insight rules": Method("insight", start=False, fed=True),
+    "covering": Method("covering", start=False, fed=True),
     "random, our start": Method("random"),
     "successive halving": Method("random", start=False, play=halving),
     "tpe fresh": Method("tpe", start=False, shared=False, racing=False, play=plain),

@@ -103,7 +103,7 @@ def test_area_is_the_mean_height_over_log_cost() -> None:
     # Nothing for a third, a straight line in cost (not in its log) for a third, .8 for a third.
     middle = 0.4 + 0.4 * ((90 / np.log(10) - 10) / 90)
     assert got.plain == pytest.approx((0 + middle + 0.8) / 3, abs=2e-3)
-    assert got.gain == pytest.approx(got.plain - 0.1)
+    assert got.gain == pytest.approx((0 + middle - 0.1 + 0.7) / 3, abs=2e-3)
 
 
 def test_a_worse_dearer_allocation_does_not_lower_the_curve() -> None:
@@ -112,7 +112,9 @@ def test_a_worse_dearer_allocation_does_not_lower_the_curve() -> None:
     assert one == two
 
 
-@pytest.mark.parametrize("method", ["ours", "random", "successive halving", "tpe fresh", "ours, no shared draws"])
+@pytest.mark.parametrize(
+    "method", ["ours", "random", "successive halving", "nsga2", "tpe fresh", "ours, no shared draws"]
+)
 def test_a_study_is_played_and_played_again_the_same(ground: Ground, method: str) -> None:
     one, two = (play(Draw(ground, 3), method, rounds=3) for _ in range(2))
     assert one.gain == two.gain and one.tokens == two.tokens
@@ -145,14 +147,28 @@ def test_without_sharing_every_run_costs_its_tokens_again(filled: Filled) -> Non
     assert shared == [alone[0], alone[1] - alone[0], 0, 0]
 
 
-def test_ratios_are_paired_by_seed_and_censored_runs_are_marked() -> None:
-    def curve(method: str, seed: int, tokens: int, top: float = 1.0) -> Curve:
-        return Curve(method, seed, (tokens // 2, tokens), (0.5, top), (0.6, top), 1.0, 1.0)
+def curve(method: str, seed: int, tokens: int, top: float = 1.0) -> Curve:
+    return Curve(method, seed, (tokens // 2, tokens), (0.5, top), (0.6, top), 1.0, 1.0)
 
+
+def test_ratios_are_paired_by_seed_and_censored_runs_are_marked() -> None:
     curves = [curve("a", s, 1000 * (s + 1)) for s in range(4)] + [curve("b", s, 3000 * (s + 1)) for s in range(4)]
     curves += [curve("c", s, 2000 * (s + 1), top=0.9) for s in range(4)]
     found = {row.method: row for row in rows(curves, "a")}
     assert found["b"].ratio == pytest.approx((3.0, 3.0, 3.0))
-    assert found["b"].tokens[0] == 7500 and found["b"].reached == 1
-    assert found["c"].reached == 0 and found["c"].tokens[0] == 5000
-    assert "| c | ≥ 5 k" in table(rows(curves, "a"), "a")
+    assert found["b"].tokens.value == 7500 and found["b"].reached == 1
+    assert found["c"].reached == 0 and found["c"].tokens.value == 5000
+    assert found["c"].mean.value == float("inf")
+    text = table(rows(curves, "a"), "a")
+    assert "| c | never [never, never] |" in text and "| ≥ 5 k [" in text
+
+
+def test_the_mean_curve_is_not_moved_by_one_lucky_moment() -> None:
+    steady = [Curve("a", s, (10, 20, 30), (0.5, 0.9, 1.0), (0.5, 0.9, 1.0), 1.0, 1.0) for s in range(9)]
+    lucky = Curve("a", 9, (10, 20, 30), (1.2, 0.9, 1.0), (0.5, 0.9, 1.0), 1.0, 1.0)
+    assert rows([*steady, lucky], "a")[0].mean.value == 30
+
+
+def test_methods_of_other_seeds_are_not_compared() -> None:
+    with pytest.raises(SystemExit, match="the same seeds"):
+        rows([curve("a", 0, 10), curve("a", 1, 10), curve("b", 0, 10)], "a")
