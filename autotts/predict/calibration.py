@@ -6,14 +6,18 @@ Platt's scaling (1999) with a shared slope: arms have few cells each, and are ov
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
 from autotts.predict.logistic import logit, rates
 from autotts.predict.members import Floats
-from autotts.predict.performance import BINS, expit
+from autotts.predict.performance import expit
+from autotts.predict.quick import BINS
 
-STEEPEST = 3.0  # slope
+STEEPEST: Final = 3.0  # slope
+STEPS: Final = 25
+TINY: Final = 1e-12
 
 
 def losses(logits: Floats, value: Floats) -> Floats:
@@ -25,39 +29,32 @@ def losses(logits: Floats, value: Floats) -> Floats:
 def platt(logits: Floats, value: Floats, weight: Floats) -> tuple[float, Floats]:
     """The slope, 0 to 3, and the shift of each arm, [A], with the least log loss; all arrays are [N, A].
 
-    A slope below 1 draws an arm's predictions to its mean.
+    Newton's method, the shifts eliminated. Half a success and half a failure are added to each arm, at its mean logit.
     """
-    base = logit(rates(value, weight))
-
-    def loss(slope: float) -> float:
-        return float((weight * losses(base + slope * (logits - base), value)).sum())
-
-    low, high = 0.0, STEEPEST
-    golden = (math.sqrt(5) - 1) / 2
-    for _ in range(40):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if loss(left) <= loss(right):
-            high = right
-        else:
-            low = left
-    slope = (low + high) / 2
-    return slope, _shifts(slope * logits, value, weight, (1 - slope) * base)
-
-
-def _shifts(logits: Floats, value: Floats, weight: Floats, shift: Floats) -> Floats:
-    """Each arm's shift for which the mean prediction is the mean outcome, half a success of each kind added."""
-    asked = rates(value, weight) * weight.sum(0)
-    for _ in range(20):
-        chance = expit(logits + shift)
-        curved = (weight * chance * (1 - chance)).sum(0)
-        step = (asked - (weight * chance).sum(0)) / np.maximum(curved, 1e-9)
-        shift = shift + np.clip(step, -1.0, 1.0)
-    return shift
+    counts = weight.sum(0)
+    center = (weight * logits).sum(0) / np.maximum(counts, TINY)
+    apart = np.where(weight > 0, logits - center, 0.0)
+    asked = rates(value, weight)
+    slope, shift = 1.0, logit(asked)
+    for _ in range(STEPS):
+        chance = expit(slope * apart + shift)
+        error, curved = weight * (chance - value), weight * chance * (1 - chance)
+        middle = expit(shift)
+        down, across = error.sum(0) + middle - 0.5, (curved * apart).sum(0)
+        steep = curved.sum(0) + middle * (1 - middle)
+        rest = float((curved * apart**2).sum() - (across**2 / steep).sum())
+        change = (float((error * apart).sum()) - float((across * down / steep).sum())) / max(rest, TINY)
+        fresh = min(max(slope - min(max(change, -1.0), 1.0), 0.0), STEEPEST)
+        shift = shift - np.clip((down + across * (fresh - slope)) / steep, -1.0, 1.0)
+        slope = fresh
+    return slope, shift - slope * center
 
 
 def bins(predicted: Floats, value: Floats, weight: Floats) -> list[tuple[float, float, float]]:
     """Upper bound, share of the weight, and outcome minus prediction, of bins of equally many predictions."""
     seen = weight > 0
+    if not seen.any():
+        return []
     predicted, value, weight = predicted[seen], value[seen], weight[seen]
     order = np.argsort(predicted, kind="stable")
     found = []

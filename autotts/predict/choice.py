@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotts.predict.calibration import calibration_error, losses, platt
-from autotts.predict.candidates import Candidate, Examples, logits
+from autotts.predict.candidates import Candidate, logits
+from autotts.predict.examples import Examples
+from autotts.predict.logistic import logit, rates
 from autotts.predict.members import Floats
-from autotts.predict.performance import DEVIATION, Score, expit
+from autotts.predict.performance import Score, expit
+from autotts.predict.quick import DEVIATION
 
 Ints = NDArray[np.int64]
+
+AVERAGED: Final = 3  # trials at most
+TINY: Final = 1e-12  # where nothing was measured
+SLIGHT: Final = 0.02  # share of what the best saves that is not worth a less simple one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +47,7 @@ class Trial:
         value, weight = self.cells
         slope, shift = self.calibration
         cells = (weight * losses(slope * self.logits + shift, value)).sum(1)
-        out: Floats = cells.reshape(-1, self.prompts).sum(0) * (self.prompts / weight.sum())
+        out: Floats = cells.reshape(-1, self.prompts).sum(0) * (self.prompts / max(weight.sum(), TINY))
         return out
 
     def gain(self, other: Trial) -> tuple[float, float]:
@@ -55,7 +63,7 @@ class Trial:
         return Score(
             name=self.name,
             log_loss=float(self.losses.mean()),
-            brier=float((weight * (chances - value) ** 2).sum() / weight.sum()),
+            brier=float((weight * (chances - value) ** 2).sum() / max(weight.sum(), TINY)),
             calibration_error=calibration_error(chances, value, weight),
             gain=gain,
             gain_low=gain - DEVIATION * error,
@@ -78,12 +86,21 @@ def trial(candidate: Candidate, examples: Examples, cuts: Sequence[Sequence[Ints
 def _calibrated(
     name: str, candidates: tuple[Candidate, ...], logits: Floats, cells: tuple[Floats, Floats], prompts: int
 ) -> Trial:
-    # A mean that leaves a fold out is the lower, the higher the fold's own: its slope would be learned as 0.
+    if name == "constant":
+        # The shifts of the others know each arm's mean as well; one that leaves a fold out errs against that fold.
+        logits = np.tile(logit(rates(*cells)), (len(logits), 1))
     known = (1.0, np.zeros(logits.shape[1])) if name == "constant" else platt(logits, *cells)
     return Trial(name, candidates, logits, known, cells, prompts)
 
 
-def average(trials: Sequence[Trial]) -> Trial:
+def with_average(trials: Sequence[Trial]) -> list[Trial]:
+    """And, where there are several beside the constant and the length, the best of the means of two and three."""
+    able = sorted(trials[2:], key=lambda one: float(one.losses.mean()))
+    means = [_average(able[:count]) for count in range(2, min(len(able), AVERAGED) + 1)]
+    return [*trials, *best_variants(means)]
+
+
+def _average(trials: Sequence[Trial]) -> Trial:
     """The mean of some trials' logits."""
     first = trials[0]
     mean = np.mean([one.logits for one in trials], axis=0)
@@ -100,7 +117,9 @@ def best_variants(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
-    """The simplest trial within one standard error of the best, and why; the constant unless beaten beyond noise.
+    """The simplest trial that is about as good as the best, and why; the constant unless it is beaten beyond noise.
+
+    About as good is within one standard error, or within a fiftieth of what the best saves over the constant.
 
     Trials come simplest first, the constant and the length among them.
     """
@@ -111,10 +130,10 @@ def choose(trials: Sequence[Trial]) -> tuple[Trial, str]:
         return constant, f"nothing beats the constant beyond noise: {best.name} saves {_words(gain, error)}"
     for one in trials:
         behind, noise = best.gain(one)
-        if one is best or (one is not constant and behind <= noise):
-            gain, error = one.gain(constant)
+        if one is best or (one is not constant and behind <= max(noise, SLIGHT * gain)):
+            saved, error = one.gain(constant)
             beside = "" if one is best else f"; {best.name} is better by {_words(behind, noise)} only"
-            return one, f"{one.name} saves {_words(gain, error)} over the constant{beside}"
+            return one, f"{one.name} saves {_words(saved, error)} over the constant{beside}"
     raise AssertionError("the best is one of the trials")
 
 

@@ -6,12 +6,14 @@ are solved together because a study has hundreds of them, and a call of scikit-l
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from autotts.predict.members import Floats
 from autotts.predict.performance import expit
+
+Cells: TypeAlias = tuple[Floats, Floats, Floats]  # value, weight and offset of arms x prompts, [A, N] each
 
 STEPS: Final = 60  # of Newton's method; regularised regressions need about 8
 ENOUGH: Final = 1e-11  # change of a coefficient below which an arm is done
@@ -30,7 +32,9 @@ def rates(value: Floats, weight: Floats) -> Floats:
     return out
 
 
-def regress(x: Floats, value: Floats, weight: Floats, strength: float) -> tuple[Floats, Floats]:
+def regress(
+    x: Floats, value: Floats, weight: Floats, strength: float, offset: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Coefficients [A, D] and intercepts [A] of a logistic regression for each arm.
 
     Parameters
@@ -42,15 +46,19 @@ def regress(x: Floats, value: Floats, weight: Floats, strength: float) -> tuple[
     strength
         C: the inverse of the penalty on coefficients, as in scikit-learn. An arm that is always right or always wrong
         gets no coefficients, and an intercept that is not infinite.
+    offset
+        Logits that are added as they are, [N, A].
     """
     coefficients = np.zeros((value.shape[1], x.shape[1]))
     intercepts = logit(rates(value, weight))
+    known = np.zeros(value.shape) if offset is None else offset
     todo = np.flatnonzero([_varied(v[w > 0]) for v, w in zip(value.T, weight.T)])
     design = np.hstack([x, np.ones((len(x), 1))])
     block = max(1, CELLS // max(design.size, 1))
     for start in range(0, len(todo), block):
         arms = todo[start : start + block]
-        solved = _newton(design, value[:, arms].T, weight[:, arms].T, intercepts[arms], strength)
+        cells = value[:, arms].T, weight[:, arms].T, known[:, arms].T
+        solved = _newton(design, cells, intercepts[arms], strength)
         coefficients[arms], intercepts[arms] = solved[:, :-1], solved[:, -1]
     return coefficients, intercepts
 
@@ -60,22 +68,24 @@ def _varied(seen: Floats) -> bool:
     return bool(len(seen) and seen.max() > 0 and seen.min() < 1)
 
 
-def _newton(x: Floats, value: Floats, weight: Floats, intercepts: Floats, strength: float) -> Floats:
-    """Damped Newton steps of a block of arms: `value` and `weight` are [A, N], `x` [N, D] ends with ones."""
+def _newton(x: Floats, cells: Cells, intercepts: Floats, strength: float) -> Floats:
+    """Damped Newton steps of a block of arms: `x` [N, D] ends with ones."""
+    value, weight, offset = cells
     penalty = np.append(np.full(x.shape[1] - 1, 1.0 / strength), 0.0)
     beta = np.zeros((len(value), x.shape[1]))
     beta[:, -1] = intercepts
-    loss = _loss(beta, x, value, weight, penalty)
+    loss = _loss(beta, x, cells, penalty)
     for _ in range(STEPS):
-        chance = expit(beta @ x.T)
+        chance = expit(beta @ x.T + offset)
         slope = (weight * (chance - value)) @ x + penalty * beta
         curved = weight * chance * (1 - chance)
-        hessian = (x.T[None] * curved[:, None, :]) @ x + np.diag(penalty + 1e-10)
+        # Transposed after the product, so that BLAS takes it.
+        hessian = (curved[:, :, None] * x).transpose(0, 2, 1) @ x + np.diag(penalty + 1e-10)
         step = np.linalg.solve(hessian, slope[:, :, None])[:, :, 0]
         size = np.ones((len(beta), 1))
         for _ in range(20):
             tried = beta - size * step
-            fresh = _loss(tried, x, value, weight, penalty)
+            fresh = _loss(tried, x, cells, penalty)
             worse = fresh > loss + 1e-12 * (1 + np.abs(loss))
             if not worse.any():
                 break
@@ -86,8 +96,9 @@ def _newton(x: Floats, value: Floats, weight: Floats, intercepts: Floats, streng
     return beta
 
 
-def _loss(beta: Floats, x: Floats, value: Floats, weight: Floats, penalty: Floats) -> Floats:
-    logits = beta @ x.T
+def _loss(beta: Floats, x: Floats, cells: Cells, penalty: Floats) -> Floats:
+    value, weight, offset = cells
+    logits = beta @ x.T + offset
     out: Floats = (weight * (np.logaddexp(0.0, logits) - value * logits)).sum(1) + 0.5 * (beta**2) @ penalty
     return out
 

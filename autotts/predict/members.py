@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from autotts.predict.ngrams import BUCKETS
+
 Floats: TypeAlias = NDArray[np.float64]
 
 CLIP: Final = 5.0  # standard deviations: a prompt unlike all others must not be extrapolated without end
@@ -23,16 +25,15 @@ LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets thr
 class Linear(BaseModel):
     """Logits that are linear in standardised features: `intercepts + loadings @ (directions @ x + n-grams)`.
 
-    `uses` are the columns that x is made of, then their squares if `squares`. `directions` has a row for each latent
-    difficulty, `loadings` a row for each arm; without loadings each arm has its own direction. `ngrams` maps a bucket
-    to its weight in each direction; a prompt's buckets count 1 over the root of how many it has.
+    `uses` are the columns that x is made of. `directions` has a row for each latent difficulty, `loadings` a row for
+    each arm; without loadings each arm has its own direction. `ngrams` maps a bucket to its weight in each direction; a
+    prompt's different buckets count 1 over the root of how many these are.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
 
     type: Literal["linear"] = "linear"
     uses: list[int] = []
-    squares: bool = False
     intercepts: list[float]
     directions: list[list[float]] = []
     loadings: list[list[float]] = []
@@ -40,7 +41,7 @@ class Linear(BaseModel):
 
     def problems(self, arms: int, columns: int) -> list[str]:
         """What is wrong with its shapes, in words."""
-        count, width = len(self.directions), len(self.uses) * (2 if self.squares else 1)
+        count, width = len(self.directions), len(self.uses)
         wrong = _uses(self.uses, columns)
         if len(self.intercepts) != arms:
             wrong.append(f"intercepts: expected {arms} numbers, one for each arm, found {len(self.intercepts)}")
@@ -50,8 +51,8 @@ class Linear(BaseModel):
             wrong.append(f"loadings: expected {arms} rows of {count} numbers")
         if not self.loadings and count not in (0, arms):
             wrong.append(f"directions: expected {arms} rows, one for each arm, or loadings")
-        if any(not key.isdigit() or len(row) != count for key, row in self.ngrams.items()):
-            wrong.append(f"ngrams: expected whole buckets with {count} numbers each")
+        if any(not _bucket(key) or len(row) != count for key, row in self.ngrams.items()):
+            wrong.append(f"ngrams: expected buckets from 0 to {BUCKETS - 1} with {count} numbers each")
         rows = [self.intercepts, *self.directions, *self.loadings, *self.ngrams.values()]
         if any(abs(value) > LARGEST for row in rows for value in row):
             wrong.append(f"coefficients: expected numbers up to {LARGEST:g}")
@@ -60,34 +61,38 @@ class Linear(BaseModel):
     @cached_property
     def _arrays(self) -> tuple[list[int], Floats, Floats, Floats]:
         """Columns, directions as seen by x, intercepts, and directions' loadings (identity where there are none)."""
-        width = len(self.uses) * (2 if self.squares else 1)
-        directions = np.array(self.directions, float).reshape(len(self.directions), width)
+        directions = np.array(self.directions, float).reshape(len(self.directions), len(self.uses))
         loadings = np.array(self.loadings, float) if self.loadings else np.eye(len(self.intercepts), len(directions))
         return self.uses, directions, np.array(self.intercepts, float), loadings
 
     @cached_property
-    def _buckets(self) -> dict[int, Floats]:
-        return {int(key): np.array(row, float) for key, row in self.ngrams.items()}
+    def _weights(self) -> Floats:
+        """The weights of all buckets, [BUCKETS, K]; 0 for those never learned on."""
+        table = np.zeros((BUCKETS, len(self.directions)))
+        table[[int(key) for key in self.ngrams]] = list(self.ngrams.values())
+        return table
+
+    def of_columns(self, columns: int) -> Floats:
+        """The weight of each standardised column in each arm's logit, [A, C]."""
+        uses, directions, intercepts, loadings = self._arrays
+        out = np.zeros((len(intercepts), columns))
+        out[:, uses] = loadings @ directions
+        return out
+
+    def of_buckets(self) -> Floats:
+        """The weight of each bucket in each arm's logit, [BUCKETS, A]."""
+        return np.asarray(self._weights @ self._arrays[3].T)
 
     def logits(self, standard: Floats, ngrams: Sequence[Sequence[int]]) -> Floats:
-        """[N, A] from standardised columns [N, C] and each prompt's buckets."""
+        """[N, A] from standardised columns [N, C] and each prompt's buckets (unused without `ngrams`)."""
         uses, directions, intercepts, loadings = self._arrays
         if not len(directions):
             return np.tile(intercepts, (len(standard), 1))
-        x = standard[:, uses]
-        latent = (np.hstack([x, x * x]) if self.squares else x) @ directions.T
+        latent = standard[:, uses] @ directions.T
         if self.ngrams:
-            latent = latent + np.array([self._of_ngrams(buckets) for buckets in ngrams]).reshape(latent.shape)
+            weights = self._weights
+            latent = latent + np.array([weights[row].sum(0) / max(len(row), 1) ** 0.5 for row in ngrams])
         return np.asarray(intercepts + (latent @ loadings.T if self.loadings else latent))
-
-    def _of_ngrams(self, buckets: Sequence[int]) -> Floats:
-        distinct, known = set(buckets), self._buckets
-        total = np.zeros(len(self.directions))
-        for bucket in distinct:
-            if bucket in known:
-                total += known[bucket]
-        out: Floats = total / max(len(distinct), 1) ** 0.5
-        return out
 
 
 class Ensemble(BaseModel):
@@ -126,16 +131,6 @@ class Ensemble(BaseModel):
             wrong.append(f"value: expected numbers up to {LARGEST:g}")
         return wrong
 
-    def walk(self, x: Sequence[float]) -> float:
-        """The logit for one prompt: plain lists are the fastest for one."""
-        feature, threshold, left, right = self.feature, self.threshold, self.left, self.right
-        total = self.base
-        for node in self.roots:
-            while (at := feature[node]) >= 0:
-                node = left[node] if x[at] <= threshold[node] else right[node]
-            total += self.value[node]
-        return total
-
     def walks(self, x: Floats) -> Floats:
         """The logits of many prompts, [N], tree by tree."""
         feature, left, right = (np.array(row, np.intp) for row in (self.feature, self.left, self.right))
@@ -173,10 +168,11 @@ class Trees(BaseModel):
     def logits(self, raw: Floats) -> Floats:
         """[N, A] from raw columns [N, C]."""
         x = raw[:, self.uses].astype(np.float32).astype(np.float64)
-        if len(x) == 1:
-            row = x[0].tolist()
-            return np.array([[ensemble.walk(row) for ensemble in self.ensembles]])
         return np.stack([ensemble.walks(x) for ensemble in self.ensembles], axis=1)
+
+
+def _bucket(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) <= 9 and int(key) < BUCKETS
 
 
 def _uses(uses: list[int], columns: int) -> list[str]:

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from autotts.errors import InputError
 from autotts.predict import groups as features
 from autotts.predict.members import CLIP, LARGEST, Floats, Linear, Trees
+from autotts.predict.ngrams import NGRAMS_VERSION, ngrams
+from autotts.predict.quick import BINS, COSTLIEST, DEVIATION, Quick
 
 EMBEDDING: Final = "embedding/1"
+NGRAMS: Final = f"ngrams/{NGRAMS_VERSION}"
 KINDS: Final = ("constant", "length", "logistic", "ngrams", "boosting", "lowrank", "average")
-DEVIATION: Final = 1.96  # of a 95 % interval
-BINS: Final = 10  # of equally many predictions, in which calibration is checked
-COSTLIEST: Final = 700.0  # logarithm of parts: more is no longer a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Score(BaseModel):
 class Performance(BaseModel):
     """A learned performance, as it stands in a policy file. `why` says why its `kind` was chosen.
 
-    `columns` are the dense features of `groups`, with what prompts learned on had: `mean` and `scale`, and `least` and
-    `most` (quantiles of 1 and 99 %). `odd` is how many columns outside these a prompt like them may have. `members`
-    give logits, whose mean is calibrated: `slope * mean + shift`, a shift for each arm. `upto` and `gaps` are the bins
-    in which calibration was checked, and `counts` the prompts each arm was measured on. `cost_*` give the logarithm of
-    the cost.
+    `columns` are the dense features of `groups`, embeddings times `basis` last, with what prompts learned on had:
+    `mean` and `scale`, and `least` and `most` (quantiles of 1 and 99 %). `odd` is how many columns outside these a
+    prompt like them may have. `members` give logits, whose mean is calibrated: `slope * mean + shift`, a shift for each
+    arm. `upto` and `gaps` are the bins in which calibration was checked, and `counts` the prompts each arm was measured
+    on. `cost_*` give the logarithm of the cost.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
@@ -81,6 +81,7 @@ class Performance(BaseModel):
     groups: list[str]
     arms: list[str]
     columns: list[str]
+    basis: list[list[float]] = []
     mean: list[float]
     scale: list[float]
     least: list[float]
@@ -117,12 +118,17 @@ class Performance(BaseModel):
         if not arms or len(set(self.arms)) < arms:
             wrong.append("arms: expected different names, at least one")
         dense = features.columns(self._dense)
-        if self.columns[: len(dense)] != dense or (columns > len(dense)) != (EMBEDDING in self.groups):
-            wrong.append(f"columns: expected those of {', '.join(self.groups)}; fit again")
+        width = len(self.basis[0]) if self.basis else 0
+        if self.columns != dense + reduced_columns(width) or bool(width) != (EMBEDDING in self.groups):
+            wrong.append(f"columns, basis: expected those of {', '.join(self.groups)}; fit again")
+        if any(len(row) != width or _most(row) > LARGEST for row in self.basis):
+            wrong.append(f"basis: expected rows of {width} numbers")
         for name in ("mean", "scale", "least", "most"):
             row = getattr(self, name)
             if len(row) != columns or (name == "scale" and min(row, default=1) <= 0):
                 wrong.append(f"{name}: expected {columns} numbers{' above 0' if name == 'scale' else ''}")
+        if any(isinstance(m, Linear) and m.ngrams for m in self.members) and NGRAMS not in self.groups:
+            wrong.append(f"groups: expected {NGRAMS} among them, since members have n-grams")
         if not self.members:
             wrong.append("members: expected at least one")
         for place, member in enumerate(self.members):
@@ -183,14 +189,29 @@ class Performance(BaseModel):
         return Table(value, low, high, self._cost(standard))
 
     def expect(self, prompt: str, embedding: Floats | None = None) -> dict[str, Forecast]:
-        """The forecast of each arm on one prompt."""
-        table = self.table([prompt], None if embedding is None else np.asarray(embedding, float)[None, :])
-        cells = zip(*(part[0].tolist() for part in (table.value, table.low, table.high, table.cost)))
+        """The forecast of each arm on one prompt: as `table`, on a path that is fast for one."""
+        dense = features.dense(self._dense, prompt)
+        if EMBEDDING in self.groups:
+            dense += self._reduced(None if embedding is None else np.asarray(embedding, float)[None, :], 1)[0].tolist()
+        cells = self._quick.forecast(dense, ngrams(prompt) if NGRAMS in self.groups else ())
         return {arm: Forecast(*cell) for arm, cell in zip(self.arms, cells, strict=True)}
+
+    @cached_property
+    def _quick(self) -> Quick:
+        return Quick(
+            mean=self._mean,
+            scale=self._scale,
+            members=self.members,
+            slope=self.slope,
+            shift=self.shift or [0.0] * len(self.arms),
+            check=(self.upto, self.gaps, [max(count / BINS, 1.0) for count in self.counts]),
+            cost=(self.cost_intercepts, self.cost_coefficients),
+        )
 
     def logits(self, prompts: Sequence[str], raw: Floats, standard: Floats) -> Floats:
         """The mean logit of the members before calibration, [N, A]."""
-        buckets: list[list[int]] = [[] for _ in prompts]
+        sparse = NGRAMS in self.groups
+        buckets = [ngrams(prompt) if sparse else [] for prompt in prompts]
         total = np.zeros((len(prompts), len(self.arms)))
         for member in self.members:
             total += member.logits(standard, buckets) if isinstance(member, Linear) else member.logits(raw)
@@ -225,13 +246,16 @@ class Performance(BaseModel):
         raw = np.array([features.dense(dense, prompt) for prompt in prompts], float).reshape(len(prompts), -1)
         if EMBEDDING not in self.groups:
             return raw
-        width = len(self.columns) - raw.shape[1]
-        more = np.full((len(prompts), width), np.nan) if embeddings is None else np.asarray(embeddings, float)
-        if more.shape != (len(prompts), width):
-            raise InputError(
-                f"embeddings: expected {len(prompts)} rows of {width} numbers, as learned on, found {more.shape}"
-            )
-        return np.hstack([raw, np.where(np.isfinite(more), more, self._mean[raw.shape[1] :])])
+        return np.hstack([raw, self._reduced(embeddings, len(prompts))])
+
+    def _reduced(self, embeddings: Floats | None, count: int) -> Floats:
+        """Embeddings times the basis, [N, T]."""
+        shape = count, len(self.basis)
+        full = np.full(shape, np.nan) if embeddings is None else np.asarray(embeddings, float)
+        if full.shape != shape:
+            raise InputError(f"embeddings: expected {shape[0]} rows of {shape[1]} numbers, found {full.shape}")
+        more = np.clip(full, -LARGEST, LARGEST) @ np.array(self.basis)
+        return np.where(np.isfinite(more), more, self._mean[len(self.columns) - more.shape[1] :])
 
     def _interval(self, value: Floats) -> tuple[Floats, Floats]:
         """See `Table`."""
@@ -248,6 +272,11 @@ class Performance(BaseModel):
             return np.tile(np.exp(logs), (len(standard), 1))
         out: Floats = np.exp(np.minimum(logs + standard @ np.array(self.cost_coefficients).T, COSTLIEST))
         return out
+
+
+def reduced_columns(count: int) -> list[str]:
+    """Names of the columns of embeddings."""
+    return [f"embedding_{i}" for i in range(count)]
 
 
 def expit(logits: Floats) -> Floats:

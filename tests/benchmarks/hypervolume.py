@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotts.policy.allocation import Point, envelope, frontier
+from autotts.policy.allocation import Frontier, Point, frontier
 from tests.benchmarks.replaying import Shelf
 
 Floats = NDArray[np.float64]
@@ -65,9 +65,18 @@ class Exam:
         weight = self.shelf.split.weight
         means, costs = self.value @ weight, self.cost @ weight
         cheapest = int(np.argmin(costs))
-        curve = envelope([Point(a, float(v), float(c)) for a, v, c in zip(self.arms, means, costs)])
         self.low, self.floor = float(costs[cheapest]), float(means[cheapest])
-        self.high = 2 * curve[-1].cost
+        self.high = 2 * self._best().best.cost
+
+    def _best(self) -> Frontier:
+        """The frontier of what was held out itself, where every prompt's level is told."""
+        level, weight = np.array(self.shelf.split.level), self.shelf.split.weight
+        points: dict[str, list[Point]] = {}
+        for name in sorted(set(level)):
+            rows = level == name
+            mean = self.value[:, rows].mean(1), self.cost[:, rows].mean(1)
+            points[name] = [Point(a, float(v), float(c)) for a, v, c in zip(self.arms, *mean)]
+        return frontier(points, {name: float(weight[level == name].sum()) for name in points})
 
     def marks(self, rule: Any, names: Sequence[str]) -> Marks:
         """The held-out prompts by the bins that a rule takes them for."""

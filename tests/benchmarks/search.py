@@ -46,7 +46,8 @@ def run(folder: Path, seeds: int, methods: Sequence[str], rounds: int, out: Path
     if out is not None and out.exists():
         found = [c for c in read(out) if c.method not in methods]
     work = partial(seed_of, folder, rounds, tuple(methods))
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    ground(folder)  # once, for all processes
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         for curves in pool.imap_unordered(work, range(seeds)):
             found += curves
             line = ", ".join(f"{c.method} {c.reached(0.95)[0] / 1000:.0f} k ({c.seconds:.0f} s)" for c in curves)
