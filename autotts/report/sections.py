@@ -233,8 +233,8 @@ def _rounds(found: Result) -> Html:
         element(
             "p",
             text(
-                "Area: the hypervolume below the frontier, 1 at most. Where it stays, arms near the frontier take twice "
-                "the prompts; with all prompts taken, the search has converged."
+                "Area: the hypervolume below the frontier, 1 at most. Where it stays, arms near the frontier take "
+                "twice the prompts; with all prompts taken, the search has converged."
             ),
             css="soft",
         ),

@@ -25,9 +25,9 @@ def tried(found: Result) -> Html:
         element(
             "p",
             text(
-                "Designed: the first round. Neighbour: from the frontier of the next level. Audit: foretold to be of no "
-                "use, and run all the same. Refused: known already, or no arm of this study. Skipped: foretold to lie "
-                "below the frontier. Each trial says in Optuna's dashboard where it was pruned, and why."
+                "Designed: the first round. Neighbour: from the frontier of the next level. Audit: foretold to be of "
+                "no use, and run all the same. Refused: known already, or no arm of this study. Skipped: foretold to "
+                "lie below the frontier. Each trial says in Optuna's dashboard where it was pruned, and why."
             ),
             css="soft",
         ),

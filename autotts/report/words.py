@@ -192,8 +192,8 @@ def foretold(found: Foretold) -> str:
     if found.r2_over_level_mean is None or found.inside is None:
         return ""
     words = (
-        f"Of arms that it had not seen, the predictor explained {max(0.0, found.r2_over_level_mean):.0%} of what the mean "
-        f"of their level leaves open, and {found.inside:.0%} lay within its 95 % intervals."
+        f"Of arms that it had not seen, the predictor explained {max(0.0, found.r2_over_level_mean):.0%} of what the "
+        f"mean of their level leaves open, and {found.inside:.0%} lay within its 95 % intervals."
     )
     return words if found.r2_over_level_mean > 0 else words + " It was no better than that mean: do not trust it here."
 

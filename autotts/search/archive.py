@@ -22,7 +22,8 @@ class Trial:
     arm
         As arms are written; of a refused proposal the text as it was proposed, clipped.
     kind
-        Who brought it: "designed", "neighbour", "free" (from draws already made), "audit", "requeued", or the proposer's name.
+        Who brought it: "designed", "neighbour", "free" (from draws already made), "audit", "requeued", or the name of
+        its proposer.
     state
         "complete" (measured on all prompts of its round), "pruned" (stopped in the race), "skipped" (not begun, for a
         prediction), "refused" (not a valid arm, or over the cap).

@@ -20,8 +20,8 @@ from autotts.errors import InputError
 from autotts.policy.files import write_atomic
 from autotts.pools.load import load
 from autotts.pools.sizes import parse_sizes
-from autotts.search.gauge import Gauge, finest
 from autotts.search.book import opened
+from autotts.search.gauge import Gauge, finest
 from autotts.search.measuring import Tell
 from autotts.search.optimize import Found, alone, folder, storage
 from autotts.search.pool_recipe import PoolRecipe

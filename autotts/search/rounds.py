@@ -28,7 +28,7 @@ from autotts.strategies.arms import parse
 
 ERROR = 0.05  # over all arms and looks of a level
 CHEAPER = 0.5  # no later arm costs less than this share of the cheapest of the first round
-LEARNERS = frozenset({"guided", "covering"})  # proposers that need what was learned about arms
+LEARNERS = frozenset({"guided"})  # proposers that need what was learned about arms
 
 
 @dataclass(frozen=True, slots=True)
