@@ -20,7 +20,8 @@ from autotts.predict.choice import best_variants, choose, trial, with_average
 from autotts.predict.examples import GROUPS, Examples, prepare
 from autotts.predict.logistic import ridge
 from autotts.predict.members import Floats, Linear
-from autotts.predict.performance import COSTLIEST, EMBEDDING, KINDS, NGRAMS, Performance, beyond
+from autotts.predict.performance import EMBEDDING, KINDS, NGRAMS, Performance, beyond
+from autotts.predict.quick import COSTLIEST
 
 Ints = NDArray[np.int64]
 
