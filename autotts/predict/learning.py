@@ -20,7 +20,8 @@ from autotts.predict.choice import best_variants, choose, trial, with_average
 from autotts.predict.examples import GROUPS, Examples, prepare
 from autotts.predict.logistic import ridge
 from autotts.predict.members import Floats, Linear
-from autotts.predict.performance import EMBEDDING, NGRAMS, Performance, beyond
+from autotts.predict.performance import EMBEDDING, KINDS, NGRAMS, Performance, beyond
+from autotts.predict.quick import COSTLIEST
 
 Ints = NDArray[np.int64]
 
@@ -41,6 +42,7 @@ def fit(
     seed: int,
     weight: Floats | None = None,
     embeddings: Floats | None = None,
+    kinds: Sequence[str] = KINDS,
 ) -> Performance:
     """Learn what each arm does on a prompt.
 
@@ -57,6 +59,8 @@ def fit(
         Of each prompt, [N], or cell, [N, A]; equal by default.
     embeddings
         [N, E], of the prompts; NaN where there is none.
+    kinds
+        Candidates that are tried beside the constant and the length; all by default.
 
     Returns
     -------
@@ -68,29 +72,61 @@ def fit(
     InputError
         No prompts or arms, or shapes that do not fit together.
     """
+    return _fitted(prompts, arms, (value, weight), cost, embeddings, seed, kinds)[0]
+
+
+def fit_held_out(
+    prompts: Sequence[str],
+    arms: Sequence[str],
+    value: Floats,
+    cost: Floats,
+    *,
+    seed: int,
+    kinds: Sequence[str] = KINDS,
+) -> tuple[Performance, Floats, Floats]:
+    """`fit`, and the values and costs that are predicted of each prompt out of fold, [N, A] each.
+
+    Values are calibrated on all prompts. A cost is NaN where its arm was not measured on other folds.
+    """
+    return _fitted(prompts, arms, (value, None), cost, None, seed, kinds)
+
+
+def _fitted(
+    prompts: Sequence[str],
+    arms: Sequence[str],
+    cells: tuple[Floats, Floats | None],
+    cost: Floats,
+    embeddings: Floats | None,
+    seed: int,
+    kinds: Sequence[str],
+) -> tuple[Performance, Floats, Floats]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # Threads that wait for each other take longer than these small products.
     with threadpool_limits(1):
-        examples = prepare(prompts, arms, (value, weight), embeddings, seed)
+        examples = prepare(prompts, arms, cells, embeddings, seed)
         costs = np.asarray(cost, float)
         if costs.shape != examples.value.shape:
             raise InputError(f"cost: expected {examples.value.shape}, prompts x arms, found {costs.shape}")
-        return _learned(examples, arms, costs, seed)
+        return _learned(examples, arms, costs, seed, kinds)
 
 
-def _learned(examples: Examples, arms: Sequence[str], costs: Floats, seed: int) -> Performance:
-    """The chosen candidate, learned on all prompts."""
+def _learned(
+    examples: Examples, arms: Sequence[str], costs: Floats, seed: int, kinds: Sequence[str]
+) -> tuple[Performance, Floats, Floats]:
+    """The chosen candidate, learned on all prompts; and what was predicted out of fold."""
     reason = _too_little(examples)
-    tried = candidates(examples)[: 2 if reason else None]
+    baselines, others = candidates(examples)[:2], candidates(examples)[2:]
+    tried = baselines if reason else baselines + [one for one in others if one.name in kinds]
     cuts = _cuts(examples, seed)
-    trials = with_average(best_variants([trial(candidate, examples, cuts, seed) for candidate in tried]))
+    trials = best_variants([trial(candidate, examples, cuts, seed) for candidate in tried])
+    trials = with_average(trials) if "average" in kinds else trials
     chosen, why = (trials[0], reason) if reason else choose(trials)
     members = [candidate.learn(examples, np.arange(len(costs)), seed) for candidate in chosen.candidates]
     sparse = any(isinstance(member, Linear) and member.ngrams for member in members)
     found = bins(chosen.chances, *chosen.cells)
     intercepts, coefficients = _costs(examples.standard, costs)
-    return Performance(
+    performance = Performance(
         kind=chosen.name,
         why=why,
         groups=GROUPS + [NGRAMS] * sparse + [EMBEDDING] * bool(examples.basis),
@@ -111,6 +147,7 @@ def _learned(examples: Examples, arms: Sequence[str], costs: Floats, seed: int) 
         scores=[one.score(trials[0]) for one in trials],
         n=len(costs),
     )
+    return performance, chosen.chances.reshape(-1, *costs.shape).mean(0), _costs_held_out(examples, costs, cuts[0])
 
 
 def _range(examples: Examples) -> dict[str, Any]:
@@ -163,3 +200,16 @@ def _costs(standard: Floats, cost: Floats) -> tuple[list[float | None], list[lis
         scaled = float(intercepts[arm]) + (math.log(spent / expected) if spent > 0 else 0.0)
         known.append(scaled if seen[:, arm].any() else None)
     return known, coefficients.tolist()
+
+
+def _costs_held_out(examples: Examples, cost: Floats, cut: Sequence[Ints]) -> Floats:
+    """The cost of each prompt as predicted from the other folds, [N, A]."""
+    out = np.full(cost.shape, np.nan)
+    for rows in cut:
+        others = np.setdiff1d(np.arange(len(cost)), rows)
+        if len(others):
+            known, coefficients = _costs(examples.standard[others], cost[others])
+            intercepts = np.array([np.nan if k is None else k for k in known])
+            logs = intercepts + examples.standard[rows] @ np.array(coefficients).T
+            out[rows] = np.exp(np.minimum(logs, COSTLIEST))
+    return out
