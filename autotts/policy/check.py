@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from autotts.core.cost import PARTS
 from autotts.core.strategy import Role, knobs
 from autotts.errors import InputError
+from autotts.policy import perprompt
 from autotts.strategies.arms import parse
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ def _problems(policy: Policy) -> Iterator[str]:
     if policy.unit not in PARTS:
         yield f"unit: expected one of {', '.join(PARTS)}, found {policy.unit!r}"
     yield from _difficulty(policy.difficulty)
+    if policy.difficulty.kind == "performance":
+        yield from perprompt.problems(policy)
+    elif policy.difficulty.performance is not None or any(s.multiplier is not None for s in policy.frontier):
+        yield (
+            "difficulty.kind: expected 'performance', which a predictor of performance and multipliers are for, found "
+            f"{policy.difficulty.kind!r}"
+        )
     if not policy.arms:
         yield "arms: expected at least one arm, found none"
     for name in policy.arms:

@@ -28,7 +28,7 @@ from typing import Final
 
 from autotts.errors import InputError
 from autotts.policy import routing
-from autotts.policy.routing import Routed
+from autotts.policy.routing import Look, Routed
 from autotts.policy.schema import Control, Policy
 
 DEFAULT: Final = Control()
@@ -132,12 +132,13 @@ class Controller:
         self._asked += 1
         self._account += self.budget
         self._peak = max(len(self._open) + 1.0, 1.0 + CALM * (self._peak - 1.0))
-        routed = self._policy.route(prompt, effort, token)
-        forecast = self._forecast(routed.id, routed.bin, effort)
+        seen = routing.look(self._policy, prompt)
+        routed = routing.route(self._policy, seen, effort, token)
+        forecast = self._forecast(routed.cost, effort)
         if not self._fits(forecast):
-            effort = self._lower(routed.bin, effort)
-            routed = self._policy.route(prompt, effort, token)
-            forecast = self._forecast(routed.id, routed.bin, effort)
+            effort = self._lower(seen, effort)
+            routed = routing.route(self._policy, seen, effort, token)
+            forecast = self._forecast(routed.cost, effort)
         cap = self._cap(forecast)
         scarce = cap < forecast
         if scarce:
@@ -173,12 +174,10 @@ class Controller:
         self._account = min(self._account - cost, most)
         # What had to be cut, or failed at once, does not show what prompts cost.
         if cost > 0 and not asked.scarce:
-            bin = asked.routed.bin
-            self._arms.add(cost, self._expected(asked.routed.id, bin, asked.effort))
-            self._bins.add(
-                math.fsum(share * self._expected(arm, bin, asked.effort) for arm, share in asked.routed.shares),
-                asked.effort,
-            )
+            routed, effort = asked.routed, asked.effort
+            self._arms.add(cost, _known(routed.cost, effort))
+            costs = zip(routed.shares, routed.costs, strict=True)
+            self._bins.add(math.fsum(share * _known(each, effort) for (_, share), each in costs), effort)
 
     @property
     def state(self) -> State:
@@ -223,22 +222,26 @@ class Controller:
     def _fits(self, forecast: float) -> bool:
         return forecast * self._set.margin <= self._cap(forecast)
 
-    def _lower(self, bin: str, effort: float) -> float:
-        """The dearest setting below an effort of which every arm of the bin fits under the cap, or the cheapest."""
+    def _lower(self, seen: Look, effort: float) -> float:
+        """The dearest setting below an effort of which every arm that the prompt may get fits under the cap.
+
+        Where there is none, the cheapest.
+        """
         for cost in reversed(self._costs):
             if cost < effort:
-                arms = self._policy.shares(bin, cost)
-                if self._fits(max(self._forecast(arm, bin, cost) for arm, _ in arms)):
+                arms = routing.among(self._policy, seen, cost)
+                costs = [routing.expected(self._policy, seen, arm)[1] for arm, _ in arms]
+                if self._fits(max(self._forecast(each, cost) for each in costs)):
                     return cost
         return self._costs[0]
 
-    def _expected(self, arm: str, bin: str, effort: float) -> float:
-        """What an arm costs in a bin, as the policy expects it; where it does not tell, what the setting costs."""
-        expected = self._policy.arms[arm].expected.get(bin)
-        return effort if expected is None else expected.cost
+    def _forecast(self, cost: float | None, effort: float) -> float:
+        return _known(cost, effort) * self._arms.value
 
-    def _forecast(self, arm: str, bin: str, effort: float) -> float:
-        return self._expected(arm, bin, effort) * self._arms.value
+
+def _known(cost: float | None, effort: float) -> float:
+    """What an arm costs as the policy expects it; where it does not tell, what the setting costs."""
+    return effort if cost is None else cost
 
 
 class Ratio:

@@ -1,4 +1,4 @@
-"""Which arm a prompt gets: its bin, the frontier's settings for a budget, and a repeatable draw among arms.
+"""Which arm a prompt gets: how it looks, the settings of the frontier for a budget, and a repeatable draw among arms.
 
 Nothing here asks a model, a clock or a random source, so what is served is what was evaluated.
 """
@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 from autotts.core.cost import show
 from autotts.core.strategy import Strategy
 from autotts.errors import BudgetError, InputError
+from autotts.policy.perprompt import BLIND, Floats, Outlook, outlook
 
 if TYPE_CHECKING:
-    from autotts.policy.schema import Policy
+    from autotts.policy.schema import Policy, Setting
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
     """The arm that a prompt gets, and why.
 
-    `id` is the arm's key in the policy, `arm` its text; `shares` are the arms (by id) that were drawn among.
-    `value` and `cost` are what this arm gave on search prompts of the bin, where the policy tells.
+    `id` is the arm's key in the policy, `arm` its text; `shares` are the arms (by id) that were drawn among, `costs`
+    what each of them is expected to cost. `value` and `cost` are what is expected of this arm, where the policy tells:
+    on this prompt if it routes prompt by prompt, else as on search prompts of the bin. `fallback` says why a prompt
+    was routed without being looked at, or is empty.
     """
 
     id: str
@@ -34,27 +37,75 @@ class Routed:
     bin: str
     probabilities: Mapping[str, float]
     shares: tuple[tuple[str, float], ...]
+    costs: tuple[float | None, ...]
     value: float | None
     cost: float | None
+    fallback: str = ""
 
 
-def route(policy: Policy, prompt: str, budget: float | None, token: str) -> Routed:
-    """See `Policy.route`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a policy makes of a prompt, before any budget: its bin, or what is expected of each arm."""
+
+    prompt: str
+    bin: str
+    probabilities: Mapping[str, float]
+    outlook: Outlook | None
+    fallback: str
+
+
+def look(policy: Policy, prompt: str, embedding: Floats | None = None) -> Look:
+    """Look at a prompt; all that takes time is in here."""
     name, probabilities = bin_of(policy, prompt)
-    among = shares(policy, name, budget)
-    chosen = _pick(among, _uniform(policy.digest, prompt, token))
-    arm = policy.arms[chosen]
-    expected = arm.expected.get(name)
+    known = policy.difficulty.performance
+    found = None if known is None else outlook(known, prompt, embedding)
+    return Look(prompt, name, probabilities, found, BLIND if known is not None and found is None else "")
+
+
+def route(policy: Policy, seen: Look, budget: float | None, token: str) -> Routed:
+    """See `Policy.route`."""
+    drawn = among(policy, seen, budget)
+    chosen = _pick(drawn, _uniform(policy.digest, seen.prompt, token))
+    value, cost = expected(policy, seen, chosen)
     return Routed(
         id=chosen,
-        arm=arm.arm,
+        arm=policy.arms[chosen].arm,
         strategy=policy.strategies[chosen],
-        bin=name,
-        probabilities=probabilities,
-        shares=among,
-        value=None if expected is None else expected.value,
-        cost=None if expected is None else expected.cost,
+        bin=seen.bin,
+        probabilities=seen.probabilities,
+        shares=drawn,
+        costs=tuple(expected(policy, seen, arm)[1] for arm, _ in drawn),
+        value=value,
+        cost=cost,
+        fallback=seen.fallback,
     )
+
+
+def expected(policy: Policy, seen: Look, arm: str) -> tuple[float | None, float | None]:
+    """Value and cost of an arm on a prompt, where the policy tells."""
+    if seen.outlook is not None:
+        forecast = seen.outlook.arms[arm]
+        return forecast.value, forecast.cost
+    found = policy.arms[arm].expected.get(seen.bin)
+    return (None, None) if found is None else (found.value, found.cost)
+
+
+def among(policy: Policy, seen: Look, budget: float | None) -> tuple[tuple[str, float], ...]:
+    """The arms that a prompt's is drawn among at a mean budget, with their shares."""
+    if seen.outlook is None:
+        return shares(policy, seen.bin, budget)
+    picked: dict[str, float] = {}
+    for setting, weight in _settings(policy, budget):
+        arm = seen.outlook.pick(setting.multiplier or 0.0)
+        picked[arm] = picked.get(arm, 0.0) + weight
+    return tuple(picked.items())
+
+
+def reached(policy: Policy, budget: float | None) -> list[str]:
+    """The arms that some prompt may be routed to at a mean budget."""
+    named = {arm for name in policy.difficulty.bins for arm, _ in shares(policy, name, budget)}
+    known = policy.difficulty.performance
+    return sorted(named if known is None else named.union(known.arms))
 
 
 def bin_of(policy: Policy, prompt: str) -> tuple[str, dict[str, float]]:
@@ -70,9 +121,18 @@ def shares(policy: Policy, name: str, budget: float | None) -> tuple[tuple[str, 
     """See `Policy.shares`."""
     if name not in policy.difficulty.bins:
         raise InputError(f"unknown bin {name!r}; expected one of {', '.join(policy.difficulty.bins)}")
+    mixed: dict[str, float] = {}
+    for setting, weight in _settings(policy, budget):
+        for arm, share in setting.route[name]:
+            mixed[arm] = mixed.get(arm, 0.0) + weight * share
+    return tuple(mixed.items())
+
+
+def _settings(policy: Policy, budget: float | None) -> list[tuple[Setting, float]]:
+    """The setting for a mean budget, or two neighbours of the frontier so mixed that the mean cost is the budget."""
     settings = policy.frontier
     if budget is None:
-        return tuple(settings[policy.default].route[name])
+        return [(settings[policy.default], 1.0)]
     costs = [setting.expected.cost for setting in settings]
     at = bisect_right(costs, budget) - 1
     if at < 0 or math.isnan(budget):
@@ -82,16 +142,10 @@ def shares(policy: Policy, name: str, budget: float | None) -> tuple[tuple[str, 
             f"budget {show(budget, policy.unit)} a prompt is below the cheapest arm of this policy: {', '.join(arms)} "
             f"costs {show(least.expected.cost, policy.unit)} a prompt on average; give at least that"
         )
-    low = settings[at].route[name]
     if at + 1 == len(settings) or budget == costs[at]:
-        return tuple(low)
-    # Two neighbours of the frontier, so mixed that the mean cost is the budget.
+        return [(settings[at], 1.0)]
     part = (budget - costs[at]) / (costs[at + 1] - costs[at])
-    mixed: dict[str, float] = {}
-    for side, weight in ((low, 1.0 - part), (settings[at + 1].route[name], part)):
-        for arm, share in side:
-            mixed[arm] = mixed.get(arm, 0.0) + weight * share
-    return tuple(mixed.items())
+    return [(settings[at], 1.0 - part), (settings[at + 1], part)]
 
 
 def _pick(among: tuple[tuple[str, float], ...], u: float) -> str:

@@ -12,20 +12,22 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from autotts.core.strategy import Strategy
 from autotts.errors import InputError
 from autotts.policy import check, routing
 from autotts.policy.files import dumps, parse_json, read_json, write_atomic
+from autotts.policy.perprompt import REQUIRES, Floats
 from autotts.predict.levels import LevelModel
+from autotts.predict.performance import Performance
 from autotts.strategies.arms import parse
 
 VERSION: Final = 1
 FORMAT: Final = f"autotts.policy/{VERSION}"
-KNOWN: Final[frozenset[str]] = frozenset()  # entries of `requires` that this version obeys
+KNOWN: Final = frozenset({REQUIRES})  # entries of `requires` that this version obeys
 
 _FORMAT: Final = re.compile(r"autotts\.policy/([0-9]{1,9})")
 
@@ -34,6 +36,17 @@ class Entry(BaseModel):
     """A JSON object of the file: typed, finite, and with room for keys of later versions."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
+
+
+class Sparing(Entry):
+    """An entry that leaves out the keys of `_SPARED` that are None: only one kind of policy has them."""
+
+    _SPARED: ClassVar[frozenset[str]] = frozenset({"performance", "multiplier"})
+
+    @model_serializer(mode="wrap")
+    def _spare(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if value is not None or key not in self._SPARED}
 
 
 class TaskName(Entry):
@@ -66,19 +79,29 @@ class Arm(Entry):
     expected: dict[str, Expected] = {}
 
 
-class Difficulty(Entry):
-    """How a prompt's bin is found: bin i is level `model.levels[i]`; kind "none" puts all prompts in the one bin."""
+class Difficulty(Sparing):
+    """How prompts are told apart: bin i is level `model.levels[i]`; kind "none" puts all in the one bin.
 
-    kind: Literal["levels", "none"]
+    Kind "performance" has the one bin "all" too, and takes the arm that `performance` expects most of, prompt by
+    prompt; its `arms` are keys of the policy's.
+    """
+
+    kind: Literal["levels", "none", "performance"]
     features: list[str] = []
     model: LevelModel | None = None
+    performance: Performance | None = None
     bins: list[str]
 
 
-class Setting(Entry):
-    """One point of the frontier: the arms of each bin, with shares that sum to one, for a mean budget."""
+class Setting(Sparing):
+    """One point of the frontier: the arms of each bin, with shares that sum to one, for a mean budget.
+
+    With kind "performance" a prompt gets its arm with the most value - multiplier * cost, cost in parts, and `route`
+    says how often an arm is expected to be that one.
+    """
 
     budget: float = Field(gt=0)
+    multiplier: float | None = Field(default=None, ge=0)
     route: dict[str, list[tuple[str, float]]]
     expected: Expected
 
@@ -208,10 +231,15 @@ class Policy(Entry):
         return routing.bin_of(self, prompt)
 
     def shares(self, bin: str, budget: float | None = None) -> tuple[tuple[str, float], ...]:
-        """Arms of a bin with their shares at a mean budget (parts of `unit`); None is the policy's default."""
+        """Arms of a bin with their shares at a mean budget (parts of `unit`); None is the policy's default.
+
+        With kind "performance" these are the shares expected over prompts.
+        """
         return routing.shares(self, bin, budget)
 
-    def route(self, prompt: str, budget: float | None = None, token: str = "") -> routing.Routed:
+    def route(
+        self, prompt: str, budget: float | None = None, token: str = "", *, embedding: Floats | None = None
+    ) -> routing.Routed:
         """The arm for a prompt.
 
         Parameters
@@ -224,13 +252,16 @@ class Policy(Entry):
         token
             Where several arms share a bin, the policy, the prompt and this token decide: the same three give the same
             arm, and another token draws again.
+        embedding
+            Of the prompt, [E], where the policy's `features` name one. Without it, or with NaN in it, such a policy
+            takes the shares expected over prompts, and `Routed.fallback` says so.
 
         Raises
         ------
         BudgetError
             Below the cheapest setting; it names the cheapest arms and their cost.
         """
-        return routing.route(self, prompt, budget, token)
+        return routing.route(self, routing.look(self, prompt, embedding), budget, token)
 
 
 def _check_format(data: Any, where: str) -> None:

@@ -34,7 +34,7 @@ OTHER: Final = 0.25  # the least distance between two tasks, and between two mod
 READ: Final = 0.5  # what is added where answers are read or graded in another way
 DOUBLING: Final = 0.5  # of a model for each factor of two in parameters
 UNKNOWN: Final = 2.0  # of a model whose parameters are not known
-CLIP: Final = 3.0  # standard deviations that one feature counts at most
+CLIP: Final = 10.0  # standard deviations that one feature counts at most
 SPREAD: Final = 0.05  # the least standard deviation of a feature
 MACHINE: Final = 1.0  # of another machine, where costs are seconds
 SCALE: Final = 1e9  # of a feature in a file
@@ -213,7 +213,7 @@ def same_task(a: TaskTraits, b: TaskTraits) -> bool:
 def _tasks(of: TaskTraits, past: TaskTraits) -> Distance:
     if same_task(of, past):
         return Distance(0.0, (f"the same task, {past.name}",))
-    words, value = [], 0.0
+    words = []
     if (of.version, of.features) != (past.version, past.features):
         value = CLIP
         words.append(f"another task, {past.name}, described by other features than those of this version")
@@ -229,7 +229,7 @@ def _tasks(of: TaskTraits, past: TaskTraits) -> Distance:
 
 def _apart(a: TaskTraits, b: TaskTraits) -> float:
     """Root mean square, over the features that vary in either or differ, of the distance of the means."""
-    mean, spread = (np.array([getattr(t, name) for t in (a, b)], dtype=float) for name in ("mean", "spread"))
+    mean, spread = np.array([a.mean, b.mean]), np.array([a.spread, b.spread])
     pooled = np.maximum(np.sqrt((spread**2).mean(axis=0)), SPREAD)
     off = np.minimum(np.abs(mean[0] - mean[1]) / pooled, CLIP)
     used = (spread.max(axis=0) > 0) | (off > 0)

@@ -1,13 +1,14 @@
 """Memory across studies: which past studies are near a new one, what they foretell, and where it begins.
 
 After meta-learning for the choice of accelerations (MetaInf, 2410.21340): past studies are told by descriptors of
-task, models and machine, and the nearest one gives first trials and a prior. What it foretells is widened by how far
-it is, until at the distance `FAR` it is as wide as knowing nothing.
+task, models and machine, and the nearest one gives first trials and a prior. To what it foretells a variance is added
+that grows with its distance, until at the distance `FAR` it is as wide as knowing nothing.
 """
 
 from __future__ import annotations
 
 import importlib.resources
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +130,9 @@ class Foretold:
 def foretell(
     past: Remembered, arms: Sequence[str], levels: Sequence[str], work: Mapping[str, float]
 ) -> dict[str, Foretold]:
-    """What arms will do at each level of a new study, as a past one tells; wider the farther it is."""
+    """What arms will do at each level of a new study, as a past one tells; the variance grows with the distance."""
     model = seen_from(past, levels)
-    shift = min(past.distance / FAR, 1.0)
+    shift = math.sqrt(min(past.distance / FAR, 1.0))
     cost_effort = effort(arms, work)
     out = {}
     for i, level in enumerate(levels):

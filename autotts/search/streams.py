@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from autotts.engine.replay import replay
 from autotts.errors import InputError
 from autotts.estimate.intervals import resample
+from autotts.policy import routing
 from autotts.policy.controller import Controller, made_for
 from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
@@ -81,8 +82,7 @@ class Uncontrolled:
     @property
     def reached(self) -> list[str]:
         """The arms that can be routed to."""
-        bins = self._policy.difficulty.bins
-        return sorted({arm for name in bins for arm, _ in self._policy.shares(name, self._budget)})
+        return routing.reached(self._policy, self._budget)
 
     def ask(self, prompt: str, token: str) -> Plainly:
         """The policy's route."""
