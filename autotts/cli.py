@@ -37,6 +37,7 @@ from autotts.cli_options import (
     split,
 )
 from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
+from autotts.cli_recommend import distil, recommend
 from autotts.errors import AutottsError, InputError
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ def run(
 
 
 app.command()(evaluate)
+app.command()(recommend)
+app.command()(distil)
 
 
 @app.command("tasks")

@@ -14,6 +14,7 @@ from autotts.search.screen import Screen
 from autotts.search.validator import Refusal, check
 from autotts.strategies.arms import parse, show
 
+SURE = frozenset({"designed", "remembered", "requeued"})  # kinds of arms that are never skipped
 MORE = 4  # times as many arms are asked for once more, where too few of the first were of use
 
 
@@ -118,7 +119,7 @@ class _Chosen:
         arm, number = show(found), self.archive.round
         self._arms.add(arm)
         self._next += 1
-        if self.asking.screen is not None and kind not in ("designed", "requeued"):
+        if self.asking.screen is not None and kind not in SURE:
             verdict = self.asking.screen.judge(self.archive, [arm], self.archive.model)[0]
             if verdict.skip:
                 counts["skipped"] += 1

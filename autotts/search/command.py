@@ -66,6 +66,7 @@ class Job:
             command=self.command,
             watch=watch,
             agent=self.agent,
+            memories=(Path("predictors"),),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +18,11 @@ from autotts.core.task import Task
 from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
+from autotts.predict.descriptors import Descriptors, describe_model, describe_task, this_machine
 from autotts.predict.threads import one_thread
 from autotts.search.agents import AgentOptions
 from autotts.search.export import export
+from autotts.search.memory import nearest, shelves
 from autotts.search.recipe import Recipe
 from autotts.search.runs import Bench
 from autotts.search.study import Study, prompts_of
@@ -70,6 +72,7 @@ def optimize(
     watch: Watcher | None = None,
     world: Callable[[], AbstractContextManager[Bench]] | None = None,
     agent: AgentOptions | None = None,
+    memories: Sequence[Path] = (),
 ) -> Found:
     """Run a study, or go on with it, and write `policy.json` and `result.json` into `out`.
 
@@ -87,6 +90,8 @@ def optimize(
         Opens the world that answers; the embedded models by default.
     agent
         The language model that proposes, where the recipe names `agent`.
+    memories
+        Folders of predictors that were distilled from past studies, beside those that come with autotts.
 
     Raises
     ------
@@ -105,6 +110,10 @@ def optimize(
         study = Study(name, recipe, task, answering, prompts, watch)
         # A prompt that cannot be read is told before anything is spent.
         roots = [answering.root(p.prompt) for p in (*prompts.search.problems, *prompts.confirm.problems)]
+        if recipe.start == "memory":
+            models = {role: describe_model(answering.cards[role]) for role in answering.models}
+            here = Descriptors(task=describe_task(task), models=models, machine=this_machine())
+            study.recalled = nearest(here, shelves(*memories), recipe.unit)
         study.meta = Meta(engine)
         if url is None:
             alone(study.meta, name, out)

@@ -65,7 +65,7 @@ class Rounds:
     async def run(self) -> tuple[str, str]:
         """Rounds until a stop criterion holds: (trials | timeout | search-budget | converged, in words)."""
         begun = time.monotonic()
-        if self.recipe.start != "none":
+        if self.recipe.start != "none" and not any(level.queue for level in self.levels):
             design(self.levels, self.recipe.largest)
         for number in range(1_000_000):
             left = self.recipe.trials - sum(r.raced for r in self.history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from autotts.search.evaluate import table_of
 from autotts.search.export import digest
 from autotts.search.level import Level, narrowed
 from autotts.search.measure import Table, level_name
+from autotts.search.memory import Recalled, Start, start
 from autotts.search.proposers import PROPOSERS
 from autotts.search.proposers.agent import Agent
 from autotts.search.proposers.guided import Guided
@@ -43,6 +45,7 @@ from autotts.store.outcomes import Graded, Outcomes
 from autotts.store.samples import Samples
 from autotts.store.usage import Used
 from autotts.strategies import STRATEGIES, STUDIED
+from autotts.strategies.arms import parse
 from autotts.worlds.epochs import Epoch
 
 AGENT, PROPOSED = "agent", "proposed"  # in the ledger
@@ -91,6 +94,7 @@ class Study:
     meta: Meta | None = None
     agent: Agent | None = None
     asking: Asking | None = None
+    recalled: Recalled | None = None  # past studies, where the search may begin from them
     searched: int = 0
     shown: float = 0.0
     before: int = 0
@@ -168,8 +172,21 @@ class Study:
             )
             screen = Screen(seed=self.recipe.seed) if "before" in self.recipe.pruning else None
             self.asking = Asking(self.proposers(), Guided(), screen, self._charge)
+            start = self._start()
+            for level in levels:
+                level.queue += [(parse(arm), "remembered") for arm in start.arms.get(level.name, ())]
+            if start.words:
+                self.asking.notes.append(start.words)
             self.rounds = Rounds(
-                self.recipe, runner, levels, self.prompts.weights, self.asking, like, keep=self._keep, told=self._show
+                self.recipe,
+                runner,
+                levels,
+                self.prompts.weights,
+                self.asking,
+                like,
+                prior=start.prior,
+                keep=self._keep,
+                told=self._show,
             )
             stopped = await self.rounds.run()
             if not all(level.points(self.cap) for level in levels):
@@ -189,6 +206,12 @@ class Study:
                 level.finish(len(self.rounds.history))
                 level.model = believed
         return stopped
+
+    def _start(self) -> Start:
+        """Where the search begins: with what the nearest past study tells, if that is wanted and one is near."""
+        if self.recalled is None:
+            return Start(None, {}, "")
+        return start(self.recalled, self.space(), self.work, self.prompts.levels)
 
     def proposers(self) -> list[Proposer]:
         """Those that the recipe names."""
@@ -290,7 +313,9 @@ class Study:
 
     def identity(self) -> dict[str, Any]:
         """What makes it this study and no other."""
+        past = [] if self.recalled is None else [one for one in self.recalled.studies[:1] if one.near]
         return self.recipe.identity() | {
+            "memory": [f"{one.name} {_hash(one.distilled.model_dump_json())}" for one in past],
             "models": {role: b.id for role, b in sorted(self.world.bindings.items())},
             "prompts": digest([*self.prompts.search.problems, *self.prompts.confirm.problems]),
         }
@@ -355,3 +380,7 @@ class Study:
         right = np.array([a == b for a, b in zip(held.level, held.bin)], float)
         kind = "levels" if model.kind == "logistic" else "constant"
         return {"kind": kind, "accuracy": model.accuracy, "confirm_accuracy": float(right @ held.table.weight)}
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
