@@ -284,8 +284,8 @@ def card(name: str, learned: Distilled, result: Found, again: str) -> str:
 _TRUST: Final = (
     "## When not to trust it",
     "",
-    "- On another task, or with other models: it is then widened by how far they are, a convention that was not",
-    "  measured. Beyond the distance where it would be as wide as knowing nothing, it is not used.",
+    "- On another task, or with other models: what it says is then widened by how far they are, a rule of thumb that",
+    "  was checked on the levels of `math` only. Where it would be as wide as knowing nothing, it is not used.",
     "- For arms unlike those that were measured: look at the interval.",
     "- For prompts unlike those of the task, such as much harder ones of the same level.",
     "- As a result: it foretells. What an arm does on held-out prompts is for a study to confirm.",

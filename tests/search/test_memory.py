@@ -25,7 +25,7 @@ from autotts.search import distil as distilling
 from autotts.search.distil import Finished, Found, learn
 from autotts.search.distilled import BYTES, Distilled
 from autotts.search.memory import FAR, Recalled, Remembered, foretell, nearest, seen_from, shelves, start
-from autotts.search.recommend import space_of
+from autotts.search.recommend import Asked, recommend, space_of
 from autotts.search.space import Space
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse, show
@@ -34,6 +34,7 @@ from autotts.tasks.arithmetic import LEVELS as LEVELS_OF_MATH
 from autotts.tasks.arithmetic import problems
 from autotts.worlds.tiny import cards
 
+STUDIES = Path(__file__).parents[2] / "studies"
 CARDS = {n: ModelCard(n, f"{n}@1", parameters=p) for n, p in (("a", 10**6), ("b", 4 * 10**6), ("c", 16 * 10**6))}
 WORK = {name: float(card.parameters or 0) for name, card in CARDS.items()}
 LEVELS = ("1", "2", "3")
@@ -395,6 +396,17 @@ def test_there_is_a_shipped_predictor_for_math_and_it_is_near() -> None:
     space = space_of(shelf)
     begun = start(found, space, {n: float(c.parameters or 0) for n, c in shelf.items()}, list("12345"))
     assert all(3 <= len(begun.arms[level]) <= 7 for level in "12345")
+
+
+def test_the_shipped_predictor_foretells_what_the_evidence_study_measured() -> None:
+    """Another seed's prompts, the test stream, fresh draws: the foretold intervals hold nearly all its accuracies."""
+    evidence = json.loads((STUDIES / "does-adapting-pay" / "result.json").read_text(encoding="utf-8"))
+    inside, widths = [], []
+    for step in evidence["frontier"]:
+        told = recommend(Asked(budget=f"{step['budget']:.6g}flops"), shelves())["accuracy"]
+        inside.append(told["low"] <= step["accuracy"]["value"] <= told["high"])
+        widths.append(told["high"] - told["low"])
+    assert sum(inside) >= len(inside) - 1 and max(widths) < 0.2
 
 
 def test_shelves_are_those_that_exist_each_once(tmp_path: Path) -> None:
