@@ -6,8 +6,11 @@ refused. `search.distil` writes it, `search.memory` reads it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +109,12 @@ class Distilled(Described):
             raise InputError(f"{where}: {place}{': ' if place else ''}{first['msg']}") from None
         _try(found, where)
         return found
+
+    @cached_property
+    def digest(self) -> str:
+        """A short hash of all that it says: a study that begins from it depends on it."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the file; at every moment the old or the new one is there whole."""

@@ -180,12 +180,14 @@ def seen_from(past: Remembered, levels: Sequence[str]) -> ArmModel:
 class Start:
     """Where a study begins: a prior for its arm model, the first arms of each level, and why, in words.
 
-    Without a memory that is near, `prior` is None and `arms` is empty.
+    Without a memory that is near, `prior` is None and `arms` is empty. `source` names the past study and the hash of
+    its content, such as `embedded-math@2f6d...`: the new one's result depends on it.
     """
 
     prior: ArmModel | None
     arms: Mapping[str, tuple[str, ...]]
     words: str
+    source: str = ""
 
 
 def start(recalled: Recalled, space: Space, work: Mapping[str, float], levels: Sequence[str]) -> Start:
@@ -212,7 +214,7 @@ def start(recalled: Recalled, space: Space, work: Mapping[str, float], levels: S
     told = foretell(past, texts, levels, work)
     first = {level: _first(past, told[level], level, space) for level in levels}
     words = f"The study begins from {past.name}, at a distance of {past.distance:.2g} of {FAR:.2g} ({why})."
-    return Start(seen_from(past, levels), first, words)
+    return Start(seen_from(past, levels), first, words, f"{past.name}@{past.distilled.digest}")
 
 
 def _first(past: Remembered, told: Foretold, level: str, space: Space) -> tuple[str, ...]:

@@ -246,6 +246,7 @@ def test_an_identical_task_gives_its_own_best_arms(past: dict[str, Distilled], t
         assert {f"one(model={m}, temperature=0)" for m in CARDS} <= set(begun.arms[level])
     assert begun.prior is not None and begun.prior.levels == list(LEVELS) and set(begun.prior.work) == set(CARDS)
     assert "from h2, at a distance of 0" in begun.words
+    assert begun.source == f"h2@{past['h2'].digest}" != f"h2@{past['h1'].digest}"
 
 
 def _score(hardness: float, level: str, arm: str, price: float) -> float:
@@ -263,6 +264,7 @@ def _usual(name: str, price: float) -> str:
     return max((a for a in scores if len(scores[a]) >= 4), key=lambda a: float(np.mean(scores[a])))
 
 
+@pytest.mark.slow
 def test_the_nearest_of_the_other_tasks_beats_the_global_default(past: dict[str, Distilled], tmp_path: Path) -> None:
     """Regret of accuracy minus price times cost, at four prices, over all tasks left out in turn."""
     ours, default = [], []
@@ -398,6 +400,7 @@ def test_there_is_a_shipped_predictor_for_math_and_it_is_near() -> None:
     assert all(3 <= len(begun.arms[level]) <= 7 for level in "12345")
 
 
+@pytest.mark.slow
 def test_the_shipped_predictor_foretells_what_the_evidence_study_measured() -> None:
     """Another seed's prompts, the test stream, fresh draws: the foretold intervals hold nearly all its accuracies."""
     evidence = json.loads((STUDIES / "does-adapting-pay" / "result.json").read_text(encoding="utf-8"))
