@@ -47,10 +47,11 @@ def candidates(examples: Examples) -> list[Candidate]:
     found = [Candidate("constant", "", constant), Candidate("length", "", length)]
     if arms <= MANY_ARMS:
         found += [Candidate("logistic", f"C = {c:g}", partial(logistic, strength=c)) for c in STRENGTHS]
-    if arms > 1:
+    if arms > 2:  # what two arms share is not what tells them apart
         found += [
             Candidate("lowrank", f"rank {rank}, C = {c:g}", partial(lowrank, rank=rank, strength=c))
-            for rank in RANKS[: arms - 1]
+            for rank in RANKS
+            if rank < arms
             for c in SHARED
         ]
     if arms <= FEW_ARMS:
