@@ -17,6 +17,7 @@ from autotts.strategies import POOLED, STRATEGIES
 MOST: Final = 250  # examples that are learned from; time grows with their cube
 ENOUGH: Final = 120  # of them that the amplitudes are learned from
 FEWEST: Final = 3
+OFTEN: Final = 1.5  # times as many examples, at which amplitudes are learned again
 WIDEST: Final = 5.0  # inflation of standard deviations
 CENTRAL: Final = 1.96  # standard deviations that hold 95 % of a normal
 EVEN: Final = 0.25  # variance of the slope of an earlier model around 1
@@ -74,6 +75,7 @@ def fit_arms(
     work: Mapping[str, float],
     seed: int,
     prior: ArmModel | None = None,
+    like: ArmModel | None = None,
 ) -> ArmModel:
     """Learn from what was seen of arms.
 
@@ -89,6 +91,9 @@ def fit_arms(
         Of the examples that the amplitudes are learned from; the same arguments give the same model.
     prior
         From an earlier study: what it says is the mean function, with an offset and a slope that are learned.
+    like
+        Learned earlier in this study: its amplitudes, which take most of the time, are kept until there are half as
+        many examples again.
 
     Returns
     -------
@@ -109,11 +114,17 @@ def fit_arms(
 
     # On matrices this small, threads of linear algebra do nothing but wait for each other.
     with threadpool_limits(1):
-        return _learned(kept, levels=levels, work=work, seed=seed, prior=prior).ready()
+        return _learned(kept, levels=levels, work=work, seed=seed, prior=prior, like=like).ready()
 
 
 def _learned(
-    kept: Sequence[Seen], *, levels: Sequence[str], work: Mapping[str, float], seed: int, prior: ArmModel | None
+    kept: Sequence[Seen],
+    *,
+    levels: Sequence[str],
+    work: Mapping[str, float],
+    seed: int,
+    prior: ArmModel | None,
+    like: ArmModel | None,
 ) -> ArmModel:
     strategies = list(STRATEGIES)
     x = _described(kept, levels, work)
@@ -122,8 +133,12 @@ def _learned(
     odds, odds_noise = log_odds(kept)
     unit = np.log([s.cost for s in kept]) - effort([s.arm for s in kept], work)
     unit_noise = DRAW_SPREAD / np.array([s.prompts for s in kept]) + 1e-4
-    value = _process(x, weights, odds, odds_noise, old[0], [OWN[0], *(c[0] for c in COMPONENTS)], seed)
-    cost = _process(x, weights, unit, unit_noise, old[1], [OWN[1], *(c[1] for c in COMPONENTS)], seed)
+    if like is not None and (like.kind != "gp" or len(kept) >= OFTEN * like.tuned):
+        like = None
+    search = like is None
+    kept_of = (_defaults(0), _defaults(1)) if like is None else (_kept(like.value), _kept(like.cost))
+    value = _process(x, weights, odds, odds_noise, old[0], kept_of[0], search, seed)
+    cost = _process(x, weights, unit, unit_noise, old[1], kept_of[1], search, seed)
     value, check = _held_out(value, x, weights, kept)
     cost, cost_check = _held_out(cost, x, weights, kept)
     return ArmModel(
@@ -137,8 +152,18 @@ def _learned(
         cost=cost,
         prior=prior,
         n=len(kept),
+        tuned=len(kept) if like is None else like.tuned,
         check=check | {f"cost_{name}": v for name, v in cost_check.items()},
     )
+
+
+def _defaults(which: int) -> list[float]:
+    """Amplitudes before anything was learned: of the value (0) or of the cost (1)."""
+    return [OWN[which], *((value, cost)[which] for value, cost, _ in COMPONENTS)]
+
+
+def _kept(process: Process) -> list[float]:
+    return [process.own, *process.amplitudes]
 
 
 def _described(kept: Sequence[Seen], levels: Sequence[str], work: Mapping[str, float]) -> Array:
@@ -229,17 +254,20 @@ def _process(
     y: Array,
     noise: Array,
     old: Array | None,
-    defaults: Sequence[float],
+    amplitudes: Sequence[float],
+    search: bool,
     seed: int,
 ) -> Process:
-    """Learn the mean function, then the amplitudes of what it leaves."""
+    """Learn the mean function, then, if they are to be searched for, the amplitudes of what it leaves."""
     offset, slope = _mean(y, noise, old)
     rest = y - offset - (0.0 if old is None else slope * old)
-    own, *amplitudes = _amplitudes(x, weights, rest, noise, defaults, seed).tolist()
+    if search:
+        amplitudes = _amplitudes(x, weights, rest, noise, amplitudes, seed).tolist()
+    own, *parts = amplitudes
     return Process(
         targets=rest.tolist(),
         noise=noise.tolist(),
-        amplitudes=amplitudes,
+        amplitudes=parts,
         own=own,
         offset=offset,
         slope=slope,

@@ -99,6 +99,7 @@ class ArmModel(BaseModel):
     cost: Process
     prior: ArmModel | None = None
     n: int = 0
+    tuned: int = 0  # examples that there were when the amplitudes were learned
     check: dict[str, float] = {}
 
     @model_validator(mode="after")

@@ -50,7 +50,7 @@ _CODE: Final = re.compile(r"```|;$|\b(?:def|return|import|class|function|int|voi
 _OPTION: Final = re.compile(r"\([A-J]\)|^\s{0,8}[A-J][.):]\s", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[()\[\]{}]")
 _CAPITAL: Final = re.compile(r"[A-Z]")
-_LETTER: Final = re.compile(r"[A-Za-z]")
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
 
 
 def features(prompt: str) -> list[float]:
@@ -84,7 +84,7 @@ def features(prompt: str) -> list[float]:
         float(len(_CODE.findall(text))),
         float(len(_OPTION.findall(text))),
         float(count("?")),
-        len(_CAPITAL.findall(text)) / max(len(_LETTER.findall(text)), 1),
+        len(_CAPITAL.findall(text)) / max(sum(map(len, _LETTERS.findall(text))), 1),
         0.0 if ascii_only else sum(c > "\x7f" for c in text) / size,
     ]
 

@@ -32,6 +32,8 @@ class Trial:
         scores are kept.
     prompts
         How many it took.
+    believed
+        The accuracy, shrunk to what arms like it gave; None where nothing was learned.
     trace
         What happened, in words: the bound that stopped it, why it was skipped or refused, what its answers were.
     """
@@ -44,6 +46,12 @@ class Trial:
     cost: float | None = None
     prompts: int = 0
     trace: str = ""
+    believed: float | None = None
+
+    @property
+    def height(self) -> float:
+        """The accuracy to compare with: as believed, or as seen where nothing was learned."""
+        return self.believed if self.believed is not None else self.value or 0.0
 
 
 @dataclass(frozen=True, slots=True)

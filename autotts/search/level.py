@@ -13,11 +13,11 @@ from autotts.core.strategy import Range, Role, Strategy, knobs
 from autotts.core.task import Problem
 from autotts.errors import InputError
 from autotts.policy.allocation import Point, envelope
-from autotts.predict.arms import ArmModel
+from autotts.predict.arms import ArmModel, Seen
 from autotts.search.archive import Archive, Trial
 from autotts.search.book import Book
 from autotts.search.measure import Table
-from autotts.search.race import Raced, Rival, rival_at
+from autotts.search.race import Raced, Rival
 from autotts.search.runs import Family, depth, family, scorer
 from autotts.search.screen import Verdict
 from autotts.search.space import Space
@@ -101,8 +101,9 @@ class Level:
         return arm in self._points or self.table.known(arm, self.rows)
 
     def tried(self, strategy: Strategy) -> bool:
-        """Whether an arm is known, or was stopped or skipped."""
-        return self.knows(strategy) or show(strategy) in self.log
+        """Whether an arm is known on some prompts, or was stopped or skipped."""
+        arm = show(strategy)
+        return arm in self.log or (arm in self.table.arms and len(self.unknown(arm)) < len(self.rows))
 
     # ------------------------------------------------------------ what came of it
 
@@ -139,12 +140,13 @@ class Level:
     def grow(self, count: int, cap: float | None) -> dict[str, list[int]]:
         """Take more prompts, with the arms that may still be on the frontier; what is to be measured on the new ones.
 
-        The others are stopped: on more prompts the frontier would most likely leave them behind as well.
+        The others are not taken along: they stay known on the prompts that they took, and no more is spent on them.
         """
         staying = self._staying(cap)
         for arm in [a for a in self.running if a not in staying]:
-            why = f"after {self.taking} prompts {staying_words(self.point(arm))}, not near the frontier"
-            self.log[arm] = replace(self.log[arm], state="pruned", trace=why)
+            value, cost = self.point(arm)
+            why = f"after {self.taking} prompts {value:.3f} accuracy at {cost:.4g} a prompt, not near the frontier"
+            self.log[arm] = replace(self.log[arm], trace=why)
             self.book.prune(self.running.pop(arm), "between", why)
         deepest: dict[Family, tuple[int, str | None]] = {}
         for strategy in map(parse, staying):
@@ -156,7 +158,7 @@ class Level:
         self.taking = min(count, len(self.every))
         self._points.clear()
         alone = [arm for arm in staying if not self.sharing or family(parse(arm)) is None]
-        return {arm: self._unknown(arm) for arm in alone} | self.offspring()
+        return {arm: self.unknown(arm) for arm in alone} | self.offspring()
 
     def stay(self, taking: int, pools: dict[Family, tuple[int, str | None]]) -> None:
         """Go back to the prompts from before `grow`, where there was no room for more."""
@@ -177,17 +179,23 @@ class Level:
         return sum(self.book.free(parse(p.arm), p.value, p.cost, round_) for p in free)
 
     def _staying(self, cap: float | None) -> list[str]:
-        """The frontier, and arms whose paired difference to it at their cost may well be above zero."""
-        rivals, out = self.rivals(cap), []
-        front = {rival.arm for rival in rivals}
-        for p in self.points(cap):
-            value = self.table.arms[p.arm].value[self.rows]
-            mixed = rival_at(rivals, self.taking, p.cost)
-            gap = np.zeros(1) if mixed is None else value - mixed[0]
-            error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
-            if p.arm in front or gap.mean() + NEAR * error > 0:
-                out.append(p.arm)
-        return out
+        """The frontier, and arms that are known on all prompts of now and may well stand above it."""
+        points = self.believed(cap)
+        curve = envelope(self.candidates(cap))
+        front = {p.arm for p in curve}
+        if not points:
+            return []
+        height = np.interp([p.cost for p in points], [p.cost for p in curve], [p.value for p in curve], left=0.0)
+        error = self._errors([p.arm for p in points])
+        return [p.arm for p, h, e in zip(points, height, error) if p.arm in front or p.value + NEAR * e > h]
+
+    def _errors(self, arms: Sequence[str]) -> NDArray[np.float64]:
+        """Standard deviations of what is believed of arms; without a model, of their differences to the best arm."""
+        if self.model is not None and not self.model.fallback:
+            return self.model.forecast(arms, self.name).sd
+        value = np.array([self.table.arms[arm].value[self.rows] for arm in arms])
+        gaps = value - value[int(value.mean(1).argmax())]
+        return np.asarray(gaps.std(axis=1) / np.sqrt(max(1, self.taking - 1)))
 
     # ------------------------------------------------------------ what is known
 
@@ -213,15 +221,51 @@ class Level:
 
     def believed(self, cap: float | None = None) -> list[Point]:
         """The same arms as `points`, their accuracy shrunk to what arms like them gave, where that was learned."""
-        points = self.points(cap)
+        return self._shrunk(self.points(cap))
+
+    def candidates(self, cap: float | None = None) -> list[Point]:
+        """Also the arms that are known on some of the prompts, where that was learned; none that a race has stopped."""
+        if self.model is None or self.model.fallback:
+            return self.points(cap)
+        stopped = {t.arm for t in self.log.values() if t.state == "pruned"}
+        points = [
+            Point(s.arm, s.value, s.cost)
+            for s in self.seen()
+            if s.arm not in stopped and (cap is None or np.nanmax(self.table.arms[s.arm].worst[self.rows]) <= cap)
+        ]
+        return self._shrunk(points)
+
+    def _shrunk(self, points: list[Point]) -> list[Point]:
         if self.model is None or self.model.fallback or not points:
             return points
         found = self.model.forecast([p.arm for p in points], self.name)
         return [replace(p, value=float(value)) for p, value in zip(points, found.value)]
 
+    def seen(self) -> list[Seen]:
+        """What every arm gave that was run here, as if on all prompts of now.
+
+        Of an arm that took some of them, the mean is corrected by what the known arms gave on these and on all.
+        """
+        known = [found for arm, found in self.table.arms.items() if self.table.known(arm, self.rows)]
+        value = np.mean([f.value[self.rows] for f in known], axis=0) if known else np.zeros(self.taking)
+        cost = np.mean([f.cost[self.rows] for f in known], axis=0) if known else np.ones(self.taking)
+        out = []
+        for arm, found in self.table.arms.items():
+            took = ~np.isnan(found.value[self.rows])
+            if took.any():
+                shift = value.mean() - value[took].mean(), cost.mean() / cost[took].mean()
+                mean = float(found.value[self.rows][took].mean() + shift[0])
+                paid = float(found.cost[self.rows][took].mean() * shift[1])
+                out.append(Seen(arm, self.name, min(max(mean, 0.0), 1.0), paid, int(took.sum())))
+        for t in self.log.values():
+            if t.state == "pruned" and t.value is not None and t.cost and t.arm not in self.table.arms:
+                shift = value.mean() - value[: t.prompts].mean(), cost.mean() / cost[: t.prompts].mean()
+                out.append(Seen(t.arm, self.name, min(max(t.value + shift[0], 0.0), 1.0), t.cost * shift[1], t.prompts))
+        return out
+
     def frontier(self, cap: float | None = None) -> list[Point]:
-        """The upper concave envelope of the level's arms."""
-        return envelope(self.points(cap))
+        """The upper concave envelope of the level's arms, as they are believed to be."""
+        return envelope(self.believed(cap))
 
     def rivals(self, cap: float | None = None) -> list[Rival]:
         """The arms of the frontier, prompt by prompt."""
@@ -233,12 +277,17 @@ class Level:
 
     def trials(self) -> tuple[Trial, ...]:
         """All arms that were tried or are known for nothing, and the proposals that were refused."""
+        seen = {s.arm: s for s in self.seen()}
         free = [
-            Trial(p.arm, "free", 0, "complete", p.value, p.cost, self.taking)
-            for p in self.points()
-            if p.arm not in self.log
+            Trial(s.arm, "free", 0, "complete", s.value, s.cost, s.prompts)
+            for s in seen.values()
+            if s.arm not in self.log
         ]
-        return (*self.log.values(), *free, *self.refused)
+        out = [*self.log.values(), *free]
+        if self.model is not None and not self.model.fallback and out:
+            found = self.model.forecast([t.arm for t in out], self.name)
+            out = [replace(t, believed=float(value)) for t, value in zip(out, found.value)]
+        return (*out, *self.refused)
 
     def archive(self, others: Sequence[Level], like: Archive) -> Archive:
         """The level as its proposers see it; `like` gives what is the same for all levels."""
@@ -257,18 +306,13 @@ class Level:
         for of, (count, by) in self.pools.items():
             for strategy in choosing(self.space, of, count, by):
                 if not self.knows(strategy):
-                    wanted[show(strategy)] = self._unknown(show(strategy))
+                    wanted[show(strategy)] = self.unknown(show(strategy))
         return wanted
 
-    def _unknown(self, arm: str) -> list[int]:
+    def unknown(self, arm: str) -> list[int]:
         """The rows of now that an arm is not measured on."""
         found = self.table.arms.get(arm)
         return [int(r) for r in self.rows if found is None or np.isnan(found.value[r])]
-
-
-def staying_words(point: tuple[float, float]) -> str:
-    """An arm's figures, for the trace of its trial."""
-    return f"{point[0]:.3f} accuracy at {point[1]:.4g} a prompt"
 
 
 def _answers(raced: Raced) -> str:

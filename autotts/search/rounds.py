@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from autotts.core.strategy import Strategy
 from autotts.errors import SearchBudgetReached
-from autotts.policy.allocation import Point, frontier
+from autotts.policy.allocation import Point, envelope, frontier
 from autotts.predict.arm_learning import fit_arms
-from autotts.predict.arms import ArmModel, Seen
+from autotts.predict.arms import ArmModel
 from autotts.search.archive import Archive
 from autotts.search.asking import Asking
 from autotts.search.controls import guess
@@ -28,6 +28,7 @@ from autotts.strategies.arms import parse
 
 ERROR = 0.05  # over all arms and looks of a level
 CHEAPER = 0.5  # no later arm costs less than this share of the cheapest of the first round
+COMPLETED = 3  # times at most that the frontier is measured on all prompts
 LEARNERS = frozenset({"guided"})  # proposers that need what was learned about arms
 
 
@@ -67,6 +68,7 @@ class Rounds:
         begun = time.monotonic()
         if self.recipe.start != "none" and not any(level.queue for level in self.levels):
             design(self.levels, self.recipe.largest)
+        await self.learn()  # of an earlier study, if there is one
         for number in range(1_000_000):
             left = self.recipe.trials - sum(r.raced for r in self.history)
             if left <= 0:
@@ -86,7 +88,6 @@ class Rounds:
 
     async def _round(self, number: int, left: int) -> None:
         begun = time.monotonic()
-        await self._learn()
         size = max([self.recipe.slots, *(len(level.queue) for level in self.levels if number == 0)])
         asked: list[tuple[Level, Slot]] = []
         like = self._like(number)
@@ -102,6 +103,7 @@ class Rounds:
             await measure(self.runner, level.table, level.offspring(), seed=self.recipe.seed)
         free = sum(level.tell(number) for level in self.levels)
         neighbours(self.levels, self.recipe.slots)
+        await self.learn()
         self.history.append(
             Round(
                 number,
@@ -120,10 +122,13 @@ class Rounds:
         """What the archives of all levels have in common in a round."""
         return replace(self.like, round=number, model=self.model)
 
-    async def _learn(self) -> None:
+    async def learn(self) -> None:
         """Learn from all levels what arms give and cost, where somebody wants to know."""
-        if "before" in self.recipe.pruning or LEARNERS & set(self.recipe.proposers):
-            self.model = await asyncio.to_thread(learned, self.levels, self.like, self.prior)
+        if {"before", "allocation"} & set(self.recipe.pruning) or LEARNERS & set(self.recipe.proposers):
+            self.model = await asyncio.to_thread(learned, self.levels, self.like, self.prior, self.model)
+        if "allocation" in self.recipe.pruning:
+            for level in self.levels:
+                level.model = self.model
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
@@ -148,11 +153,12 @@ class Rounds:
             await take(self.runner, level, 2 * level.taking, self.recipe.seed)
         for level in growing:
             level.tell(number)
+        await self.learn()
         return True
 
     def _area(self) -> float:
         """Mean height of the levels' frontiers over log cost, in a range that the first round fixes."""
-        curves = {level.name: level.frontier(self.runner.cap) for level in self.levels}
+        curves = {level.name: envelope(level.candidates(self.runner.cap)) for level in self.levels}
         if self.spread == (0.0, 0.0):
             costs = [p.cost for curve in curves.values() for p in curve]
             if not costs:
@@ -216,18 +222,16 @@ def designed(space: Space, largest: int) -> list[Strategy]:
     return [s for s in out if space.params(s) is not None]
 
 
-def learned(levels: Sequence[Level], like: Archive, prior: ArmModel | None) -> ArmModel | None:
-    """What the trials of all levels tell of arms; None where there is nothing to learn from."""
-    seen = [
-        Seen(t.arm, level.name, t.value, t.cost, t.prompts)
-        for level in levels
-        for t in level.trials()
-        if t.value is not None and t.cost is not None and t.prompts
-    ]
+def learned(levels: Sequence[Level], like: Archive, prior: ArmModel | None, before: ArmModel | None) -> ArmModel | None:
+    """What the trials of all levels tell of arms; None where there is nothing to learn from.
+
+    `prior` is from an earlier study, `before` what was learned earlier in this one.
+    """
+    seen = [s for level in levels for s in level.seen()]
     if not seen and prior is None:
         return None
     names = [level.name for level in levels]
-    return fit_arms(seen, levels=names, work=like.work, seed=like.seed, prior=prior)
+    return fit_arms(seen, levels=names, work=like.work, seed=like.seed, prior=prior, like=before)
 
 
 async def take(runner: Runner, level: Level, count: int, seed: int) -> None:
@@ -241,24 +245,30 @@ async def take(runner: Runner, level: Level, count: int, seed: int) -> None:
         raise
 
 
-async def complete(runner: Runner, levels: Sequence[Level], seed: int) -> None:
+async def complete(runner: Runner, levels: Sequence[Level], seed: int, learn: Callable[[], Awaitable[None]]) -> None:
     """Measure on all prompts, and at every level, what stands on the frontier of any.
 
-    The uniform baselines deserve the same arms.
+    The uniform baselines deserve the same arms. Arms that were known on some prompts may fall as they are measured on
+    all of them, and others stand in their place: hence several times.
     """
     for level in levels:
         if not level.whole:
             await take(runner, level, len(level.every), seed)
-    arms = {p.arm for level in levels for p in level.frontier(runner.cap)}
-    for level in levels:
-        for arm in sorted(arms):
-            strategy = parse(arm)
-            of = family(strategy)
-            if of is not None and level.sharing and not level.knows(strategy):
-                count, by = level.pools.get(of, (0, None))
-                level.pools[of] = (max(count, depth(strategy)), by or scorer(strategy))
-        wanted = level.offspring()
-        for arm in arms:
-            if not level.knows(parse(arm)):
-                wanted[arm] = [int(r) for r in level.rows]
-        await measure(runner, level.table, wanted, seed=seed)
+    for _ in range(COMPLETED):
+        await learn()
+        arms = {p.arm for level in levels for p in envelope(level.candidates(runner.cap))}
+        if all(level.knows(parse(arm)) for level in levels for arm in arms):
+            return
+        for level in levels:
+            for arm in sorted(arms):
+                strategy = parse(arm)
+                of = family(strategy)
+                if of is not None and level.sharing and not level.knows(strategy):
+                    count, by = level.pools.get(of, (0, None))
+                    level.pools[of] = (max(count, depth(strategy)), by or scorer(strategy))
+            wanted = level.offspring()
+            for arm in arms:
+                if not level.knows(parse(arm)):
+                    wanted[arm] = level.unknown(arm)
+            await measure(runner, level.table, wanted, seed=seed)
+    await learn()

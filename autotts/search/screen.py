@@ -153,10 +153,10 @@ class Screen:
 
 
 def frontier(trials: Sequence[Trial]) -> list[Point]:
-    """The upper concave envelope of the completed trials."""
+    """The upper concave envelope of the completed trials, as they are believed to be."""
     return envelope(
         [
-            Point(t.arm, t.value, t.cost)
+            Point(t.arm, t.height, t.cost)
             for t in trials
             if t.state == "complete" and t.value is not None and t.cost is not None
         ]

@@ -34,7 +34,7 @@ from autotts.search.proposers.guided import Guided
 from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.result import Spent, assemble
-from autotts.search.rounds import Rounds, complete, learned
+from autotts.search.rounds import Rounds, complete
 from autotts.search.runs import Bench, Runner
 from autotts.search.screen import Screen
 from autotts.search.space import Space, usable
@@ -195,16 +195,15 @@ class Study:
                     "what was drawn is kept; run the same command with a larger --search-budget"
                 )
             try:
-                await complete(self._runner(memo, "complete"), levels, self.recipe.seed)
+                self.rounds.runner = self._runner(memo, "complete")
+                await complete(self.rounds.runner, levels, self.recipe.seed, self.rounds.learn)
             except SearchBudgetReached:
                 stopped = (
                     "search-budget",
                     f"the search used its part of {self.recipe.search_budget} (--search-budget)",
                 )
-            believed = learned(levels, like, None) if "allocation" in self.recipe.pruning else None
             for level in levels:
                 level.finish(len(self.rounds.history))
-                level.model = believed
         return stopped
 
     def _start(self) -> Start:

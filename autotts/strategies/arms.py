@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from autotts.core.strategy import Knob, Role, Strategy, build, knobs
@@ -57,6 +58,7 @@ class _Text:
         )
 
 
+@lru_cache(maxsize=8192)
 def parse(text: str) -> Strategy:
     """The strategy that a text such as `vote(n=8, model=S)` names; knobs that are not given have their defaults.
 

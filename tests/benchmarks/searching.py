@@ -26,7 +26,7 @@ from autotts.search.proposers import PROPOSERS
 from autotts.search.proposers.guided import Guided
 from autotts.search.race import Raced
 from autotts.search.recipe import PRUNING, Recipe
-from autotts.search.rounds import Rounds, design, learned
+from autotts.search.rounds import Rounds, design
 from autotts.search.screen import Screen
 from autotts.search.space import Space
 from autotts.strategies.arms import show
@@ -155,7 +155,7 @@ class Trial:
 
 
 def known(levels: Sequence[Level]) -> list[Known]:
-    return [Known(level.name, level.believed()) for level in levels]
+    return [Known(level.name, level.candidates()) for level in levels]
 
 
 def study(trial: Trial, method: Method) -> None:
@@ -180,20 +180,18 @@ def study(trial: Trial, method: Method) -> None:
 
 
 async def _rounds(trial: Trial, method: Method, rounds: Rounds, runner: Any, levels: Sequence[Level]) -> None:
+    def note() -> None:
+        trial.note(runner.memo.tokens, known(levels))
+
     idle = 0
     for number in range(trial.rounds):
         await rounds._round(number, 10**6)
-        if "allocation" in method.pruning:
-            model = learned(levels, rounds.like, None)
-            for level in levels:
-                level.model = model
-        trial.note(runner.memo.tokens, known(levels))
+        note()
         if not method.start:
             for level in levels:
                 level.queue.clear()
-        if rounds._converged():
-            await rounds._more_prompts(number)
-            trial.note(runner.memo.tokens, known(levels))
+        if rounds._converged() and await rounds._more_prompts(number):
+            note()
         raced = rounds.history[-1].raced
         trial.raced += raced
         idle = 0 if raced else idle + 1

@@ -65,7 +65,8 @@ def test_an_arm_far_from_the_frontier_is_left_behind_as_prompts_grow(level: Leve
     assert told.state == TrialState.PRUNED
     assert told.user_attrs["pruned"] == "between"
     assert "after 8 prompts" in told.user_attrs["why"]
-    assert level.log[poor].state == "pruned"
+    assert "not near the frontier" in level.log[poor].trace
+    assert level.tried(parse(POOR))
     assert not level.knows(parse(GOOD))  # not on the new prompts yet
     level.table.put(good, level.rows, np.ones(16), np.full(16, 100.0), np.full(16, 100.0))
     assert [p.arm for p in level.frontier()] == [good]

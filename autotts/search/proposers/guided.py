@@ -71,7 +71,7 @@ class _Search:
         if archive.cap is not None:
             self.cost = np.where(self.cost > archive.cap, np.inf, self.cost)
         known = [
-            Point(t.arm, t.value, t.cost)
+            Point(t.arm, t.height, t.cost)
             for t in archive.trials
             if t.state == "complete" and t.value is not None and t.cost is not None
         ]
