@@ -21,6 +21,7 @@ FOLDS = 5
 ROUNDS = 4  # times that the problems are cut into folds, where they are few
 FEW = 200  # problems, below which the folds are cut several times
 INNER = 3  # folds within a fold, to decide whether bins are worth having
+BUDGETS = 8  # at which that is decided
 SCANT = 40  # problems a bin, below which bins are not learned from prompts
 
 Fold: TypeAlias = tuple[Ints, Ints]
@@ -125,26 +126,52 @@ def learned(board: Board, rows: Ints, count: int, seed: int) -> LevelModel | Non
     return predict.fit([board.problems[i].prompt for i in rows], level, seed)
 
 
-def worth(board: Board, arms: Bools, rows: Ints, count: int, seed: int) -> bool:
-    """Whether predicted bins beat none beyond noise, on problems that neither has seen."""
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a way of telling prompts apart is worth beyond treating them alike: a mean over problems, and its error."""
+
+    value: float
+    error: float
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether it is more than luck may give."""
+        return self.value > CAUTION * self.error
+
+
+def worth(board: Board, arms: Bools, rows: Ints, count: int, seed: int) -> Gain | None:
+    """What predicted bins gain over none, on problems that neither has seen; None where there is nothing to predict."""
     if len(rows) < SCANT * count:
-        return False
+        return None
+    part, cuts = board.part(rows), inner(len(rows), seed)
+    binned = curve(part, [arms] * len(cuts), cuts, by_prompt(count, seed), caution=CAUTION)
+    found = gain(binned, alike(part, arms, cuts))
+    if not found.beyond_noise:
+        return found
     rule = learned(board, rows, count, seed)
-    if rule is None or rule.kind == "constant":
-        return False
-    part = board.part(rows)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    cuts = [(np.sort(np.setdiff1d(order, test)), np.sort(test)) for test in np.array_split(order, INNER)]
-    binned, plain = (
-        curve(part, [arms] * len(cuts), cuts, b, caution=CAUTION) for b in (by_prompt(count, seed), together)
-    )
+    return None if rule is None or rule.kind == "constant" else found
+
+
+def inner(count: int, seed: int) -> list[Fold]:
+    """Folds within a fold: places among its problems."""
+    order = np.random.default_rng(seed).permutation(count)
+    return [(np.sort(np.setdiff1d(order, test)), np.sort(test)) for test in np.array_split(order, INNER)]
+
+
+def alike(board: Board, arms: Bools, cuts: Sequence[Fold]) -> Curve:
+    """The frontier that treats all prompts alike, cross-fitted."""
+    return curve(board, [arms] * len(cuts), cuts, together, caution=CAUTION)
+
+
+def gain(ours: Curve, plain: Curve) -> Gain:
+    """What one curve gains over another at the costs that it realises, over all budgets of the other."""
     low, high = plain.span
     gains = []
-    for budget in np.geomspace(low * 1.05, high, 8):
-        ours = binned.at(float(budget))
-        gains.append(ours.value - plain.matched(float(ours.cost.mean())).value)
-    gain = np.mean(gains, axis=0)
-    return bool(gain.mean() > CAUTION * gain.std(ddof=1) / np.sqrt(len(gain)))
+    for budget in np.geomspace(low * 1.05, high, BUDGETS):
+        found = ours.at(float(budget))
+        gains.append(found.value - plain.matched(float(found.cost.mean())).value)
+    each = np.mean(gains, axis=0)
+    return Gain(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))))
 
 
 def _cuts(values: Floats, count: int) -> Floats:

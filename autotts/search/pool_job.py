@@ -95,7 +95,7 @@ def _trials(study: PoolStudy) -> list[optuna.trial.FrozenTrial]:
     """The arms nearest to the frontier, as finished trials; every knob keeps the values that were tried."""
     board = study.board
     value, cost = board.value.mean(1), board.cost.mean(1)
-    order = np.argsort(-(value - np.interp(cost, study.chosen.nominal, _values(study))), kind="stable")[:SHOWN]
+    order = np.argsort(-(value - np.interp(cost, study.settled.nominal, study.settled.value)), kind="stable")[:SHOWN]
     strategies = {i: parse(board.arms[i]) for i in order.tolist()}
     tried: dict[str, set[Any]] = {"strategy": {name_of(s) for s in strategies.values()}}
     params: dict[int, dict[str, Any]] = {}
@@ -114,11 +114,6 @@ def _trials(study: PoolStudy) -> list[optuna.trial.FrozenTrial]:
         )
         for i, given in params.items()
     ]
-
-
-def _values(study: PoolStudy) -> list[float]:
-    """The mean value of each vertex of the policy's frontier."""
-    return [float(study.at(float(b)).value.mean()) for b in study.chosen.nominal]
 
 
 def prepared(

@@ -13,6 +13,7 @@ import numpy as np
 from autotts import __version__
 from autotts.core.cost import show
 from autotts.policy import controller
+from autotts.policy.perprompt import REQUIRES
 from autotts.policy.schema import Policy
 from autotts.search.board import Spread
 from autotts.search.confirm import as_dict
@@ -20,8 +21,9 @@ from autotts.search.crossfit import FEW, FOLDS, ROUNDS
 from autotts.search.export import digest
 from autotts.search.gauge import logits
 from autotts.search.grid import PAIRED, named
-from autotts.search.pooled import BINS, PoolStudy, Row, Step
+from autotts.search.pooled import PoolStudy, Row, Step
 from autotts.search.result import judged
+from autotts.search.settled import Settled
 from autotts.search.space import models_of
 from autotts.strategies.arms import parse
 
@@ -54,8 +56,8 @@ def assemble(
             "binds": binds,
             "words": words,
         },
-        "verdict": judged(gaps) + ("" if study.binned else OWN),
-        "policy": {"budget": budget, "route": _route(study, budget)},
+        "verdict": judged(gaps) + (OWN if study.way.kind == "none" else ""),
+        "policy": {"budget": budget, "route": study.settled.mixed(budget)},
         "accuracy": as_dict(study.mean(ours.value)),
         "cost": {"unit": recipe.unit, **_cost(study, ours), "cap": study.cap},
         "over_uniform": as_dict(gap),
@@ -117,6 +119,8 @@ def notes(study: PoolStudy) -> list[str]:
         out.append(f"{every}: all arms are worth the same, and the cheapest is chosen")
     if any(name == "staged" for name in study.board.names):
         out.append(f"a probe counts as {recipe.probe_tokens} generated tokens (--probe-tokens)")
+    if study.way.router is not None:
+        out.append(study.way.words())
     out.append("the oracle picks on the same draws that it is measured on, so the headroom is somewhat smaller")
     return out
 
@@ -186,7 +190,7 @@ def _step(study: PoolStudy, step: Step) -> dict[str, Any]:
     return {
         "budget": step.budget,
         "binds": True,
-        "route": _route(study, step.budget),
+        "route": study.settled.mixed(step.budget),
         "accuracy": as_dict(study.mean(step.ours.value)),
         "cost": _cost(study, step.ours),
         "uniform": {
@@ -201,33 +205,15 @@ def _step(study: PoolStudy, step: Step) -> dict[str, Any]:
     }
 
 
-def _route(study: PoolStudy, budget: float) -> dict[str, list[list[Any]]]:
-    """Who gets what in the exported policy at a mean budget."""
-    low, high, share = _between(study, budget)
-    out = {}
-    for name in study.chosen.routes[0]:
-        one, two = study.chosen.routes[low][name], study.chosen.routes[high][name]
-        out[name] = [[one, 1.0]] if one == two or share <= 0 else [[one, 1.0 - share], [two, share]]
-    return out
-
-
-def _between(study: PoolStudy, budget: float) -> tuple[int, int, float]:
-    nominal = study.chosen.nominal
-    low = max(0, int(np.searchsorted(nominal, budget * (1 + 1e-12), side="right")) - 1)
-    if low + 1 >= len(nominal):
-        return low, low, 0.0
-    return low, low + 1, max(0.0, float((budget - nominal[low]) / (nominal[low + 1] - nominal[low])))
-
-
 def _arms(study: PoolStudy) -> dict[str, Any]:
     """All arms that were measured well, as one level."""
     board, budget = study.board, study.budget[0]
     value, cost = board.value.mean(1), board.cost.mean(1)
-    front = {arm for route in study.chosen.routes for arm in route.values()}
+    front = {arm for routed in study.settled.shares for arms in routed.values() for arm in arms}
     shares: dict[str, float] = {}
-    for name, found in _route(study, budget).items():
+    for name, found in study.settled.mixed(budget).items():
         for arm, share in found:
-            shares[arm] = shares.get(arm, 0.0) + share * study.chosen.frontier.weights.get(name, 0.0)
+            shares[arm] = shares.get(arm, 0.0) + share * study.settled.weights[name]
     arms = []
     for i in np.lexsort((value, cost)).tolist():
         arm = board.arms[i]
@@ -259,9 +245,15 @@ def _arms(study: PoolStudy) -> dict[str, Any]:
 
 
 def _difficulty(study: PoolStudy) -> dict[str, Any]:
-    if study.rule is None:
-        return {"kind": "none", "why": f"{BINS} bins predicted from the prompt were not worth having on unseen prompts"}
-    return {"kind": "levels", "accuracy": study.rule.accuracy}
+    """How prompts are told apart and why, and how many folds decided so."""
+    kinds = [way.kind for way in study.ways]
+    rule = study.settled.rule
+    return {
+        "kind": study.way.kind,
+        **({} if rule is None else {"accuracy": rule.accuracy}),
+        **study.way.figures(),
+        "folds": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+    }
 
 
 # ---------------------------------------------------------------- the policy
@@ -269,32 +261,18 @@ def _difficulty(study: PoolStudy) -> dict[str, Any]:
 
 def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
     """The policy file: every vertex of the frontier is a setting, so that a budget finds a fine dial."""
-    budget = study.budget[0]
-    settings: dict[float, tuple[dict[str, list[list[Any]]], dict[str, float]]] = {}
-    for cost in sorted({*study.chosen.nominal.tolist(), budget}):
-        route = _route(study, cost)
-        settings[cost] = (route, _expected(study, route))
-    names = sorted({arm for route, _ in settings.values() for shares in route.values() for arm, _ in shares})
-    ids = {arm: f"a{i}" for i, arm in enumerate(names)}
+    settled = study.settled.fitted(study.budget[0])
+    ids = {arm: f"a{i}" for i, arm in enumerate(settled.arms)}
     drawn: set[str] = set()
     scored: set[str] = set()
-    for arm in names:
+    for arm in ids:
         models, scorers = models_of(parse(arm))
         drawn |= set(models)
         scored |= set(scorers)
-    bins = list(study.chosen.routes[0])
-    frontier = []
-    for cost, (route, expected) in settings.items():
-        frontier.append(
-            {
-                "budget": cost,
-                "route": {name: [[ids[arm], share] for arm, share in shares] for name, shares in route.items()},
-                "expected": expected,
-            }
-        )
+    frontier, default = _settings(settled, study.budget[0], ids)
     data: dict[str, Any] = {
         "format": "autotts.policy/1",
-        "requires": [],
+        "requires": [] if settled.router is None else [REQUIRES],
         "task": {
             "name": study.gauge.recorded.dataset,
             "reader": "text",
@@ -304,12 +282,10 @@ def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
         "unit": study.recipe.unit,
         "models": {role: _bound(study, role) for role in sorted(drawn)},
         "scorers": {role: {"binding": {"engine": "recorded", "id": role}, "card": {}} for role in sorted(scored)},
-        "arms": {ids[arm]: {"arm": arm, "expected": _by_bin(study, arm, bins)} for arm in names},
-        "difficulty": {"kind": "none", "bins": bins}
-        if study.rule is None
-        else {"kind": "levels", "features": list(study.rule.features), "model": study.rule.to_json(), "bins": bins},
+        "arms": {ids[arm]: {"arm": arm, "expected": settled.of_bins(arm)} for arm in ids},
+        "difficulty": {**_told_apart(settled, ids), "bins": list(settled.bins)},
         "frontier": frontier,
-        "default": list(settings).index(budget),
+        "default": default,
         "cap": study.cap,
         "controller": {**controller.DEFAULT.model_dump(), "budget": _held(study)},
         "pool": {"probe_tokens": study.recipe.probe_tokens},
@@ -319,35 +295,32 @@ def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
     return Policy.loads(json.dumps(data), "the exported policy")
 
 
+def _settings(settled: Settled, budget: float, ids: Mapping[str, str]) -> tuple[list[dict[str, Any]], int]:
+    """The settings, and which of them is for the budget: a mixture at it, or with multipliers the nearest below."""
+    costs = settled.nominal.tolist() if settled.router is not None else sorted({*settled.nominal.tolist(), budget})
+    out = []
+    for place, cost in enumerate(costs):
+        route = {name: [[ids[arm], s] for arm, s in arms] for name, arms in settled.mixed(cost).items()}
+        priced = {} if settled.router is None else {"multiplier": float(settled.multipliers[place])}
+        out.append({"budget": cost, **priced, "route": route, "expected": settled.expected(cost)})
+    return out, settled.place(budget) if settled.router is not None else costs.index(budget)
+
+
+def _told_apart(settled: Settled, ids: Mapping[str, str]) -> dict[str, Any]:
+    """What the policy knows of how prompts differ."""
+    if settled.router is not None:
+        known = settled.router.performance
+        named = {**known.to_json(), "arms": [ids[arm] for arm in known.arms]}
+        return {"kind": "performance", "features": known.groups, "performance": named}
+    if settled.rule is not None:
+        return {"kind": "levels", "features": list(settled.rule.features), "model": settled.rule.to_json()}
+    return {"kind": "none"}
+
+
 def _held(study: PoolStudy) -> float:
     """The mean budget that serving holds: what was asked for, or what the policy was made for."""
     asked = study.recipe.amount
     return float(study.budget[0] if asked is None else asked.parts)
-
-
-def _expected(study: PoolStudy, route: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, float]:
-    """Mean value and cost of a route on all problems, as they were chosen from."""
-    bins, out = list(study.chosen.routes[0]), {"value": 0.0, "cost": 0.0}
-    for name, shares in route.items():
-        belongs = study.member[bins.index(name)] / study.member.sum()
-        for arm, share in shares:
-            i = study.board.index[arm]
-            out["value"] += share * float(study.board.value[i] @ belongs)
-            out["cost"] += share * float(study.board.cost[i] @ belongs)
-    return out
-
-
-def _by_bin(study: PoolStudy, arm: str, bins: Sequence[str]) -> dict[str, dict[str, float]]:
-    i = study.board.index[arm]
-    member = study.member
-    out = {}
-    for name, belongs in zip(bins, member, strict=True):
-        w = belongs if belongs.any() else np.ones_like(belongs)  # no prompt was taken for this bin
-        out[name] = {
-            "value": float(study.board.value[i] @ w / w.sum()),
-            "cost": float(study.board.cost[i] @ w / w.sum()),
-        }
-    return out
 
 
 def _bound(study: PoolStudy, role: str) -> dict[str, Any]:

@@ -13,32 +13,20 @@ from autotts.core.cost import show
 from autotts.errors import BudgetError, InputError
 from autotts.estimate.intervals import Interval, Resamples, resample
 from autotts.policy.allocation import Point, cheapest_within_noise, frontier
-from autotts.predict.levels import LevelModel
-from autotts.search.board import CAUTION, FIXED, Board, Chosen, Curve, Spread, solve, spread, undominated
-from autotts.search.crossfit import (
-    Binning,
-    Fold,
-    by_ease,
-    by_length,
-    by_prompt,
-    curve,
-    folds,
-    learned,
-    membership,
-    together,
-    worth,
-)
+from autotts.search.board import CAUTION, FIXED, Board, Curve, Spread, spread, undominated
+from autotts.search.crossfit import Binning, Fold, by_ease, by_length, curve, folds, together
 from autotts.search.gauge import Gauge
 from autotts.search.grid import replayable
 from autotts.search.measuring import Measured, Tell, measure
 from autotts.search.pool_recipe import PoolRecipe
+from autotts.search.settled import Settled, settle
+from autotts.search.ways import BINS, Way, decide, line
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-BINS = 3
 SINGLE = frozenset({"one"})
 TUNED = {
     "majority vote": ("majority", "vote"),
@@ -124,10 +112,22 @@ class PoolStudy:
     # ------------------------------------------------------------ curves, each cross-fitted
 
     @cached_property
+    def ways(self) -> list[Way]:
+        """How prompts are told apart, decided within each fold."""
+        allowed = self.measured.allowed
+        return [
+            decide(self.board, self._may(a), c[0], self.recipe.seed) for a, c in zip(allowed, self.cuts, strict=True)
+        ]
+
+    @cached_property
+    def way(self) -> Way:
+        """The same, decided on all problems, for the policy."""
+        return decide(self.board, self._may(self.measured.every), np.arange(len(self.board.problems)), self.recipe.seed)
+
+    @property
     def binned(self) -> bool:
-        """Whether bins that are predicted from the prompt are worth having, decided on all problems."""
-        rows = np.arange(len(self.board.problems))
-        return worth(self.board, self._may(self.measured.every), rows, BINS, self.recipe.seed)
+        """Whether the policy has bins that are predicted from the prompt."""
+        return self.way.kind == "levels"
 
     @cached_property
     def wanted(self) -> frozenset[str]:
@@ -153,14 +153,10 @@ class PoolStudy:
 
     @cached_property
     def ours(self) -> Curve:
-        """The policy: whether to use bins is decided within each fold as well."""
-
-        def binning(board: Board, train: Any, test: Any) -> Any:
-            at = next(i for i, cut in enumerate(self.cuts) if cut[0] is train)
-            use = worth(board, self._may(self.measured.allowed[at]), train, BINS, self.recipe.seed)
-            return (by_prompt(BINS, self.recipe.seed) if use else together)(board, train, test)
-
-        return self.curve(binning)
+        """The policy: how prompts are told apart is decided within each fold as well."""
+        folds = zip(self.measured.allowed, self.ways, self.cuts, strict=True)
+        lines = (line(self.board, self._may(arms), way, cut, self.recipe.seed) for arms, way, cut in folds)
+        return Curve(self.board, tuple(lines))
 
     @cached_property
     def alike(self) -> Curve:
@@ -175,22 +171,9 @@ class PoolStudy:
     # ------------------------------------------------------------ the choice
 
     @cached_property
-    def rule(self) -> LevelModel | None:
-        """The rule from prompt to bin that the policy carries; None where bins are not worth having."""
-        return learned(self.board, np.arange(len(self.board.problems)), BINS, self.recipe.seed) if self.binned else None
-
-    @cached_property
-    def member(self) -> Floats:
-        """How far each problem belongs to each bin of the policy, [B, P]."""
-        rows, rule = np.arange(len(self.board.problems)), self.rule
-        return np.ones((1, len(rows))) if rule is None else membership(self.board, rows, BINS, rule)
-
-    @cached_property
-    def chosen(self) -> Chosen:
+    def settled(self) -> Settled:
         """The policy's frontier, chosen on all problems."""
-        rows = np.arange(len(self.board.problems))
-        names = ["all"] if self.rule is None else [str(level) for level in self.rule.levels]
-        return solve(self.board, self._may(self.measured.every), rows, self.member, names, caution=CAUTION)
+        return settle(self.board, self._may(self.measured.every), self.way, self.recipe.seed)
 
     @cached_property
     def budget(self) -> tuple[float, bool, str]:
@@ -201,12 +184,12 @@ class PoolStudy:
         BudgetError
             When the budget is below the cheapest arm, or the target above what was reached on unseen problems.
         """
-        low, high = float(self.chosen.nominal[0]), float(self.chosen.nominal[-1])
+        low, high = float(self.settled.nominal[0]), float(self.settled.nominal[-1])
         unit, asked = self.recipe.unit, self.recipe.amount
         if self.recipe.target is not None:
             return self._target(self.recipe.target)
         if asked is not None and asked.parts < low:
-            least = ", ".join(sorted(set(self.chosen.routes[0].values())))
+            least = ", ".join(sorted({arm for arms in self.settled.shares[0].values() for arm in arms}))
             raise BudgetError(
                 f"budget {self.recipe.budget} a prompt is below the cheapest arm: {least} costs {show(low, unit)} a "
                 "prompt on average; give at least that"
@@ -232,7 +215,7 @@ class PoolStudy:
         )
 
     def _target(self, target: float) -> tuple[float, bool, str]:
-        grid = np.unique(np.concatenate([self.chosen.nominal, np.geomspace(*self.ours.span, 100)]))
+        grid = np.unique(np.concatenate([self.settled.nominal, np.geomspace(*self.ours.span, 100)]))
         reached = [self.ours.means(float(b))[0] for b in grid]
         fit = next((float(b) for b, value in zip(grid, reached) if value >= target), None)
         if fit is None:
@@ -241,24 +224,14 @@ class PoolStudy:
                 f"target {target:g} is above what was reached on problems that the choice had not seen: "
                 f"{reached[best]:.3f} at {show(float(grid[best]), self.recipe.unit)} a prompt; ask for at most that"
             )
-        fit = min(max(fit, float(self.chosen.nominal[0])), float(self.chosen.nominal[-1]))
+        fit = min(max(fit, float(self.settled.nominal[0])), float(self.settled.nominal[-1]))
         words = f"An accuracy of {target:.1%} takes {show(fit, self.recipe.unit)} a prompt, as cross-fitted."
         return fit, True, words
 
     def _enough(self) -> float:
         """The cheapest vertex that is not worse than the best beyond noise, on paired problems."""
-        values = [self.at(float(b)).value.tolist() for b in self.chosen.nominal]
-        return float(self.chosen.nominal[cheapest_within_noise(values)])
-
-    def at(self, budget: float) -> Spread:
-        """The policy as it was chosen on all problems, on those same problems: never reported as a result."""
-        rows = np.arange(len(self.board.problems))
-        names = ["all"] * len(rows)
-        if self.rule is not None:
-            names = [str(self.rule.level(p.prompt)) for p in self.board.problems]
-        at = int(np.searchsorted(self.chosen.nominal, budget * (1 + 1e-12), side="right")) - 1
-        route = self.chosen.routes[max(at, 0)]
-        return spread(self.board, [((self.board.index[route[n]], 1.0),) for n in names])
+        values = [self.settled.at(float(b)).value.tolist() for b in self.settled.nominal]
+        return float(self.settled.nominal[cheapest_within_noise(values)])
 
     # ------------------------------------------------------------ what is reported
 
@@ -286,7 +259,7 @@ class PoolStudy:
                 "the fair uniform baseline: mixtures of one draw, votes and first-finish, alike for every prompt",
             )
         ]
-        if self.binned:
+        if self.way.kind != "none":
             note = "any arms, adaptive ones too, without looking at the prompt itself"
             out.append(self._row("mixture of any arms", "alike", self.alike.matched(cost), note))
         singles = [i for i, name in enumerate(self.board.names) if name == "one"]
