@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from autotts.core.strategy import Strategy
 from autotts.policy.allocation import Point, envelope
+from autotts.predict.arm_learning import fit_arms
+from autotts.predict.arms import ArmModel, Seen
 from autotts.search.archive import Archive
 from autotts.search.runs import Family, depth, family, scorer
 from autotts.strategies.arms import show
@@ -44,7 +46,7 @@ class Guided:
 
     def propose(self, archive: Archive, k: int) -> Sequence[str]:
         """See `Proposer.propose`."""
-        return () if archive.model is None else _Search(self, archive).best(k)
+        return _Search(self, archive, archive.model or _learned(archive)).best(k)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +61,12 @@ class _Lot:
 class _Search:
     """One level's arms with what is foretold of them."""
 
-    def __init__(self, knobs: Guided, archive: Archive) -> None:
-        assert archive.model is not None
+    def __init__(self, knobs: Guided, archive: Archive, model: ArmModel) -> None:
         self.knobs = knobs
         tried = {t.arm for t in archive.trials if t.state != "refused"}
         self.arms = [s for s in archive.space.arms if show(s) not in tried]
         self.names = [show(s) for s in self.arms]
-        found = archive.model.forecast(self.names, archive.level) if self.arms else None
+        found = model.forecast(self.names, archive.level) if self.arms else None
         none = np.zeros(0)
         self.value, self.sd, self.cost = (none, none, none) if found is None else (found.value, found.sd, found.cost)
         if archive.cap is not None:
@@ -73,7 +74,7 @@ class _Search:
         known = [
             Point(t.arm, t.height, t.cost)
             for t in archive.trials
-            if t.state == "complete" and t.value is not None and t.cost is not None
+            if t.state == "complete" and t.value is not None and t.cost is not None and math.isfinite(t.height)
         ]
         self.curve = envelope(known)
         self.drawn = archive.drawn
@@ -144,6 +145,23 @@ class _Search:
             within = [i for i in also if depth(self.arms[i]) <= count]
             out.append(_Lot(self.names[first], within, float(self.cost[first]) * share))
         return out
+
+
+def _learned(archive: Archive) -> ArmModel:
+    """What the trials of all levels tell, where nobody has learned from them yet."""
+    there = set(map(show, archive.space.arms))
+    seen = [
+        Seen(t.arm, level, t.value, t.cost, t.prompts)
+        for level, trials in (*archive.others.items(), (archive.level, archive.trials))
+        for t in trials
+        if t.arm in there
+        and t.value is not None
+        and t.cost
+        and t.prompts
+        and math.isfinite(t.value)
+        and math.isfinite(t.cost)
+    ]
+    return fit_arms(seen, levels=archive.levels, work=archive.work, seed=archive.seed)
 
 
 def _whole(strategy: Strategy) -> bool:
