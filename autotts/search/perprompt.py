@@ -22,6 +22,7 @@ MOST = 12  # arms that prompts are routed among
 SETTINGS = 32  # multipliers, at most
 GRID = 400  # multipliers that are looked at
 TINY = 1e-9
+ALIKE = 1e-9  # share of a cost that is a rounding error
 KINDS = ("lowrank", "ngrams", "average")  # the others take longer, and one of these is ahead
 
 
@@ -119,7 +120,7 @@ def _prices(value: Floats, cost: Floats) -> Floats:
     slopes = []
     for a, b in combinations(range(value.shape[1]), 2):
         gain, more = value[:, a] - value[:, b], cost[:, a] - cost[:, b]
-        use = gain * more > 0
+        use = (gain * more > 0) & (np.abs(more) > ALIKE * cost.max())
         slopes.append(gain[use] / more[use])
     found = np.concatenate(slopes) if slopes else np.zeros(0)
     if not len(found):

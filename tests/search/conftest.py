@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autotts.predict import levels
-from autotts.search import crossfit, pool_job
+from autotts.search import crossfit, perprompt, pool_job
 
 Array = NDArray[np.float64]
 
@@ -34,3 +34,4 @@ def plain_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "_regress", _least_squares)
     monkeypatch.setattr(crossfit, "SCANT", 24)
     monkeypatch.setattr(crossfit, "FEW", 60)
+    monkeypatch.setattr(perprompt, "KINDS", ("logistic",))
