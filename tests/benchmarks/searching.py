@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -12,24 +12,21 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from autotts.core.task import Problem
 from autotts.policy.allocation import Point, envelope
 from autotts.predict import levels as predict
-from autotts.predict.threads import one_thread
+from autotts.search import archive
 from autotts.search.archive import Archive
-from autotts.search.asking import Asking
-from autotts.search.book import Book, opened
-from autotts.search.level import Level
+from autotts.search.level import Level, Slot, opened, sampler
 from autotts.search.measure import Table, measure
 from autotts.search.proposers import PROPOSERS
-from autotts.search.proposers.guided import Guided
 from autotts.search.race import Raced
-from autotts.search.recipe import PRUNING, Recipe
+from autotts.search.recipe import Recipe
 from autotts.search.rounds import Rounds, design
-from autotts.search.screen import Screen
 from autotts.search.space import Space
-from autotts.strategies.arms import show
+from autotts.strategies.arms import parse, show
 from tests.benchmarks.curves import Curve
 from tests.benchmarks.filled import Filled
 from tests.benchmarks.hypervolume import Exam, Height, Known, Marks
@@ -42,14 +39,13 @@ IDLE = 6  # rounds in succession that raced nothing: all that is asked for is kn
 
 @dataclass(frozen=True)
 class Method:
-    """A way of searching: its proposer, and what it has of ours."""
+    """A way of searching; what is switched off is said."""
 
-    proposer: str = "guided"
+    proposer: str = "tpe"
     start: bool = True  # the designed first round, and the frontiers of neighbouring levels
-    growing: bool = True  # few prompts at first
     shared: bool = True  # draws are shared, and arms that follow from them are free
     racing: bool = True
-    pruning: tuple[str, ...] = PRUNING
+    fed: bool = False  # by one of `PROPOSERS`, and not by the level itself
     play: Callable[[Trial, Method], None] | None = None  # where it is no study of ours
 
 
@@ -139,59 +135,106 @@ class Trial:
 
     def levels(self, method: Method) -> list[Level]:
         """New levels of a study, in memory."""
-        storage = optuna.storages.InMemoryStorage()
+        storage: Any = optuna.storages.InMemoryStorage()
         table = Table(self.draw.table.problems, self.draw.table.weight)
-        out = []
-        for name in self.names:
-            rows = self.draw.rows(name)
-            book = Book(opened(name, storage, "flops"), self.space)
-            taking = min(Recipe().first, len(rows)) if method.growing else len(rows)
-            out.append(Level(name, table, rows, taking, book, self.space, method.shared))
-        return out
+        kind = Fed if method.fed else Level if method.shared else Alone
+        return [
+            kind(n, table, self.draw.rows(n), opened(n, storage, "flops"), self.space, self.draw.seed, method.proposer)
+            for n in self.names
+        ]
 
     def runner(self, method: Method) -> Any:
         shelf = self.draw.ground.search
         return Replayer(shelf) if method.shared else Fresh(shelf, self.draw.seed)
 
 
+class Fed(Level):
+    """A level whose queue a proposer fills before each round."""
+
+    def _asked(self, number: int, index: int, found: FrozenTrial | None) -> Slot | None:
+        return None
+
+
+def feed(levels: Sequence[Level], number: int, size: int) -> None:
+    """Let each level's proposer fill its queue, after what waits there already."""
+    archives = {level.name: tuple(_tried(level)) for level in levels}
+    for level in levels:
+        others = {name: trials for name, trials in archives.items() if name != level.name}
+        told = Archive(
+            level=level.name,
+            levels=tuple(archives),
+            space=level.space,
+            work={model: 1 / most for model, most in level.space.most.items()},
+            trials=archives[level.name],
+            others=others,
+            seed=level.seed,
+            round=number,
+            prompts=len(level.rows),
+        )
+        waiting = {show(s) for s, _ in level.queue}
+        wanted = size - len(level.queue)
+        proposed = PROPOSERS[level.proposer]().propose(told, wanted) if wanted > 0 else ()
+        level.queue += [(parse(arm), level.proposer) for arm in proposed if arm not in waiting | set(level.raced)]
+
+
+def _tried(level: Level) -> Iterator[archive.Trial]:
+    """What was raced at a level, in order, and then what follows from stored draws."""
+    states: Mapping[TrialState, archive.State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+    seen = set()
+    for trial in level.study.get_trials(deepcopy=False, states=tuple(states)):
+        notes = trial.user_attrs
+        if notes.get("free"):
+            continue
+        value, cost = trial.values or (notes["accuracy so far"], notes["mean cost so far"])
+        seen.add(notes["arm"])
+        yield archive.Trial(
+            notes["arm"], notes["kind"], notes["round"], states[trial.state], value, cost, notes["prompts"]
+        )
+    for p in level.points():
+        if p.arm not in seen:
+            yield archive.Trial(p.arm, "free", 0, "complete", p.value, p.cost, len(level.rows))
+
+
+class Alone(Level):
+    """A level that shares no draws: an arm is known from its own runs, and tells nothing of others."""
+
+    def settle(self, slot: Slot, raced: Raced) -> None:
+        self.raced[slot.arm] = raced.bound is None
+        if raced.bound is None:
+            value = np.array([float(r.correct) for r in raced.ran])
+            cost = np.array([float(r.cost) for r in raced.ran])
+            self.table.put(slot.arm, self.rows, value, cost, cost)
+
+    def offspring(self) -> dict[str, list[int]]:
+        return {}
+
+
 def known(levels: Sequence[Level]) -> list[Known]:
-    return [Known(level.name, level.candidates()) for level in levels]
+    return [Known(level.name, level.points()) for level in levels]
 
 
 def study(trial: Trial, method: Method) -> None:
-    """Rounds of the product's own study; where it would have converged, it goes on."""
-    runner, levels, filled = trial.runner(method), trial.levels(method), trial.draw.ground.filled
-    recipe = Recipe(seed=trial.draw.seed, search=PROMPTS, proposer=method.proposer, pruning=method.pruning)
+    """Rounds of the product's own study, without its stopping rules."""
+    runner, levels = trial.runner(method), trial.levels(method)
+    recipe = Recipe(seed=trial.draw.seed, search=PROMPTS)
     recipe = recipe if method.racing else replace(recipe, block=10**6)
-    like = Archive(
-        level="",
-        levels=trial.names,
-        space=trial.space,
-        work={model: 1 / most for model, most in trial.space.most.items()},
-        seed=trial.draw.seed,
-    )
-    screen = Screen(seed=trial.draw.seed) if "before" in method.pruning else None
-    asking = Asking([PROPOSERS[method.proposer]()], Guided(), screen)
-    rounds = Rounds(recipe, runner, levels, filled.mix, asking, like)
+    rounds = Rounds(recipe, runner, levels, trial.draw.ground.filled.mix)
     if method.start:
         design(levels, recipe.largest)
-    with trial.draw.ground.search.remembered(), one_thread():
+    with trial.draw.ground.search.remembered():
         asyncio.run(_rounds(trial, method, rounds, runner, levels))
 
 
 async def _rounds(trial: Trial, method: Method, rounds: Rounds, runner: Any, levels: Sequence[Level]) -> None:
-    def note() -> None:
-        trial.note(runner.memo.tokens, known(levels))
-
     idle = 0
-    for number in range(trial.rounds):
+    for number in range(0 if method.start else 1, trial.rounds):
+        if method.fed and number:
+            feed(levels, number, rounds.recipe.slots)
         await rounds._round(number, 10**6)
-        note()
+        trial.note(runner.memo.tokens, known(levels))
         if not method.start:
             for level in levels:
                 level.queue.clear()
-        if rounds._converged() and await rounds._more_prompts(number):
-            note()
         raced = rounds.history[-1].raced
         trial.raced += raced
         idle = 0 if raced else idle + 1
@@ -206,9 +249,9 @@ def plain(trial: Trial, method: Method) -> None:
     runner = trial.runner(method)
     found: list[dict[str, Point]] = [{} for _ in trial.names]
     storage = optuna.storages.InMemoryStorage()
-    studies = [opened(name, storage, "flops") for name in trial.names]
-    for number, one in enumerate(studies):
-        one.sampler = optuna.samplers.TPESampler(seed=1000 * trial.draw.seed + number)
+    studies = [opened(name, storage, "flops") for name in trial.names]  # type: ignore[arg-type]
+    for name, one in zip(trial.names, studies):
+        one.sampler = sampler(method.proposer, trial.draw.seed, name)
     for _ in range(3 * trial.rounds):
         for name, one, points in zip(trial.names, studies, found):
             asked = one.ask()
@@ -263,8 +306,7 @@ async def _bracket(
                 entrants[level.name] = _better(ran)
                 continue
             for i, (strategy, runs) in enumerate(ran.values()):
-                slot = level.begin(strategy, "halving", bracket, i)
-                level.settle(slot, Raced(tuple(runs), None), bracket)
+                level.settle(Slot(i, strategy, "asked", None), Raced(tuple(runs), None))
             await measure(runner, level.table, level.offspring(), seed=0)
         trial.note(runner.memo.tokens, known(levels))
         if size == PROMPTS:
@@ -284,28 +326,19 @@ def _better(ran: Mapping[str, tuple[Any, list[Any]]]) -> list[Any]:
     return [ran[arm][0] for arm in sorted(below, key=lambda arm: (below[arm], points[arm].cost))[: (len(ran) + 1) // 2]]
 
 
-PLAIN: dict[str, Any] = {"start": False, "growing": False, "pruning": ()}  # shared draws and racing, and no more
-GROWN: dict[str, Any] = {"start": False, "pruning": ()}  # and few prompts at first
-
 METHODS: dict[str, Method] = {
-    "ours": Method(),
-    "random": Method("random", **PLAIN),
-    "tpe": Method("tpe", **PLAIN),
-    "nsga2": Method("nsga2", **PLAIN),
-    "insight rules": Method("insight", **PLAIN),
-    "covering": Method("covering", **PLAIN),
-    "successive halving": Method("random", **PLAIN, play=halving),
-    "random, growing": Method("random", **GROWN),
-    "tpe, growing": Method("tpe", **GROWN),
-    "insight rules, growing": Method("insight", **GROWN),
-    "tpe fresh": Method("tpe", **PLAIN, shared=False, racing=False, play=plain),
-    "ours, no shared draws": Method(shared=False),
-    "ours, no racing": Method(racing=False),
-    "ours, no growing": Method(growing=False),
-    "ours, nothing before": Method(pruning=("during", "allocation")),
-    "ours, nothing during": Method(pruning=("before", "allocation")),
-    "ours, nothing in allocation": Method(pruning=("before", "during")),
-    "ours, no warm start": Method(start=False),
+    "ours": Method("tpe"),
+    "random": Method("random", start=False),
+    "tpe": Method("tpe", start=False),
+    "nsga2": Method("nsga2", start=False, fed=True),
+    "insight rules": Method("insight", start=False, fed=True),
+    "covering": Method("covering", start=False, fed=True),
+    "random, our start": Method("random"),
+    "successive halving": Method("random", start=False, play=halving),
+    "tpe fresh": Method("tpe", start=False, shared=False, racing=False, play=plain),
+    "ours, no shared draws": Method("tpe", shared=False),
+    "ours, no racing": Method("tpe", racing=False),
+    "ours, no warm start": Method("tpe", start=False),
 }
 
 

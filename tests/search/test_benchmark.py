@@ -125,7 +125,7 @@ def test_a_study_is_played_and_played_again_the_same(ground: Ground, method: str
 def test_knowing_everything_is_the_final_value(ground: Ground) -> None:
     """A study that has raced all arms at all levels stands where the endless one does, if not exactly."""
     draw = Draw(ground, 1)
-    curve = play(draw, "random", rounds=200)
+    curve = play(draw, "ours, no racing", rounds=200)
     assert curve.ended == "nothing new was asked for"
     assert curve.gain[-1] == pytest.approx(curve.final, rel=0.1)
 
