@@ -74,7 +74,7 @@ class _Search:
         known = [
             Point(t.arm, t.height, t.cost)
             for t in archive.trials
-            if t.state == "complete" and t.value is not None and t.cost is not None and math.isfinite(t.height)
+            if t.state == "complete" and t.value is not None and t.cost and math.isfinite(t.cost + t.height)
         ]
         self.curve = envelope(known)
         self.drawn = archive.drawn
