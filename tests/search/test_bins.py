@@ -54,7 +54,7 @@ class Measured:
     def __init__(self, *points: Point) -> None:
         self.found = list(points)
 
-    def points(self, cap: float | None) -> list[Point]:
+    def believed(self, cap: float | None) -> list[Point]:
         return self.found
 
 
