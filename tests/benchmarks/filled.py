@@ -82,8 +82,9 @@ class Split:
 class Filled:
     """A filled folder: the space that was searched, and both splits."""
 
+    task: str
     space: Space
-    scorer: str
+    work: dict[str, float]
     mix: dict[str, float]
     splits: dict[str, Split]
 
@@ -154,6 +155,7 @@ def _card(task: Task, world: Bench, space: Space, count: int) -> dict[str, Any]:
         "mix": {str(level): share / total for level, share in sorted(task.mix.items())},
         "models": list(space.models),
         "most": dict(space.most),
+        "work": {m: float(world.cards[m].active_parameters or world.cards[m].parameters or 1) for m in space.models},
         "scorer": space.scorers[0],
         "bindings": {role: b.id for role, b in sorted(world.bindings.items())},
         "arms": [show(arm) for arm in space.arms],
@@ -262,4 +264,4 @@ def load(folder: Path) -> Filled:
                 shared = arrays["shared"] if of is None else None
                 runs[name] = Runs(tuple(map(str, arrays["arms"])), right, cost, draws, shared)
         splits[split] = Split(problems, weight / weight.sum(), pools, runs)
-    return Filled(space, card["scorer"], card["mix"], splits)
+    return Filled(card["task"], space, card["work"], card["mix"], splits)

@@ -96,18 +96,12 @@ class Shelf:
         first, last = self.starts[id(runs)][row : row + 2]
         return runs.shared[first:last]
 
-    @contextmanager
-    def remembered(self) -> Iterator[None]:
-        """Within it, `measure` looks estimates of this shelf's pools up: they do not depend on the study."""
 
-        def figures(pool: Pool, strategy: Strategy, seed: int) -> tuple[Floats, Floats, Floats]:
-            assert isinstance(pool, Drawn)
-            value, cost, worst = self.figures(show(strategy), pool.draws)
-            rows = list(pool.rows)
-            return value[rows], cost[rows], worst[rows]
-
-        with mock.patch.object(measure, "figures", figures):
-            yield
+@contextmanager
+def measured(runner: Replayer | Fresh) -> Iterator[None]:
+    """Within it, `measure` takes its figures of arms from a runner of this file."""
+    with mock.patch.object(measure, "figures", runner.figures):
+        yield
 
 
 @dataclass
@@ -131,6 +125,13 @@ class Replayer:
     tally: Tally = field(default_factory=Tally)
     _draws: dict[Family, NDArray[np.int64]] = field(default_factory=dict)
     _arms: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+
+    def figures(self, pool: Pool, strategy: Strategy, seed: int) -> tuple[Floats, Floats, Floats]:
+        """In place of `measure.figures`: estimates are looked up, since they do not depend on the study."""
+        assert isinstance(pool, Drawn)
+        value, cost, worst = self.shelf.figures(show(strategy), pool.draws)
+        rows = list(pool.rows)
+        return value[rows], cost[rows], worst[rows]
 
     async def run(self, strategy: Strategy, problem: Problem) -> Ran:
         """The recorded run."""
@@ -184,9 +185,23 @@ class Fresh:
     memo: Spent = field(default_factory=Spent)
     tally: Tally = field(default_factory=Tally)
 
+    def figures(self, pool: Pool, strategy: Strategy, seed: int) -> tuple[Floats, Floats, Floats]:
+        """In place of `measure.figures`: the arm runs on each problem, on draws of its own."""
+        assert isinstance(pool, Drawn)
+        ran = [self._once(strategy, row) for row in pool.rows]
+        value, cost = np.array([float(r.correct) for r in ran]), np.array([float(r.cost) for r in ran])
+        return value, cost, cost
+
+    async def pool(self, problems: Sequence[Problem], of: Family, count: int, by: str | None) -> Drawn:
+        """Which problems; draws are made by `figures`, for each arm."""
+        return self.shelf.pool(of, count, [self.shelf.rows[p.id] for p in problems])
+
     async def run(self, strategy: Strategy, problem: Problem) -> Ran:
         """A run on draws of its own."""
-        arm, row = show(strategy), self.shelf.rows[problem.id]
+        return self._once(strategy, self.shelf.rows[problem.id])
+
+    def _once(self, strategy: Strategy, row: int) -> Ran:
+        arm = show(strategy)
         runs, place = self.shelf.places[arm]
         of, draws = family(strategy), int(runs.draws[place, row])
         if of is None:
@@ -197,5 +212,5 @@ class Fresh:
         self.memo.made += draws
         self.tally.tick()
         value, cost, _ = self.shelf.whole(arm)
-        chance = Random(f"{self.seed}:{self.memo.made}:{arm}:{problem.id}").random()
+        chance = Random(f"{self.seed}:{self.memo.made}:{arm}:{row}").random()
         return Ran("", chance < value[row], round(cost[row]), "returned")

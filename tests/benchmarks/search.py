@@ -23,9 +23,8 @@ from autotts.tasks import find
 from autotts.worlds.tiny import open_tiny
 from tests.benchmarks.curves import Curve, figure, rows, table
 from tests.benchmarks.filled import fill, load
-from tests.benchmarks.searching import METHODS, ROUNDS, Draw, Ground, play
-
-OURS = "ours"
+from tests.benchmarks.methods import METHODS, OURS, play
+from tests.benchmarks.searching import TOKENS, Draw, Ground
 
 
 @cache
@@ -33,19 +32,19 @@ def ground(folder: Path) -> Ground:
     return Ground(load(folder))
 
 
-def seed_of(folder: Path, rounds: int, methods: Sequence[str], seed: int) -> list[Curve]:
+def seed_of(folder: Path, most: int, methods: Sequence[str], seed: int) -> list[Curve]:
     """All methods on the prompts of one seed."""
     draw = Draw(ground(folder), seed)
-    return [play(draw, name, rounds) for name in methods]
+    return [play(draw, name, most=most) for name in methods]
 
 
-def run(folder: Path, seeds: int, methods: Sequence[str], rounds: int, out: Path | None, processes: int) -> None:
+def run(folder: Path, seeds: int, methods: Sequence[str], most: int, out: Path | None, processes: int) -> None:
     """Play, print the table, and keep the curves; curves of the file that are not played again stay."""
     began = time.monotonic()
     found: list[Curve] = []
     if out is not None and out.exists():
         found = [c for c in read(out) if c.method not in methods]
-    work = partial(seed_of, folder, rounds, tuple(methods))
+    work = partial(seed_of, folder, most, tuple(methods))
     ground(folder)  # once, for all processes
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for curves in pool.imap_unordered(work, range(seeds)):
@@ -74,7 +73,7 @@ def main() -> None:
     playing.add_argument("folder", type=Path)
     playing.add_argument("--seeds", type=int, default=20)
     playing.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
-    playing.add_argument("--rounds", type=int, default=ROUNDS)
+    playing.add_argument("--tokens", type=int, default=TOKENS, help="at which a study is ended")
     playing.add_argument("--processes", type=int, default=2)
     playing.add_argument("--out", type=Path, help="where to keep the curves (JSON)")
     drawing = sub.add_parser("figure")
@@ -87,7 +86,7 @@ def main() -> None:
         opened = partial(open_tiny, ("S", "M", "L"), ("prm",), read=task.read)
         fill(asked.folder, task, asked.prompts, opened, say=partial(print, flush=True))
     elif asked.command == "run":
-        run(asked.folder, asked.seeds, asked.methods, asked.rounds, asked.out, asked.processes)
+        run(asked.folder, asked.seeds, asked.methods, asked.tokens, asked.out, asked.processes)
     else:
         curves = [c for c in read(asked.file) if asked.methods is None or c.method in asked.methods]
         figure(curves).write_html(asked.out, include_plotlyjs=True)
