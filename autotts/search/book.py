@@ -37,6 +37,7 @@ class Book:
 
     study: optuna.Study
     space: Space
+    unit: str = "flops"
     _there: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _arms: set[str] = field(default_factory=set)
 

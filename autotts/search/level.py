@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from autotts.core.cost import show as amount
 from autotts.core.strategy import Range, Role, Strategy, knobs
 from autotts.core.task import Problem
 from autotts.errors import InputError
@@ -145,7 +146,8 @@ class Level:
         staying = self._staying(cap)
         for arm in [a for a in self.running if a not in staying]:
             value, cost = self.point(arm)
-            why = f"after {self.taking} prompts {value:.3f} accuracy at {cost:.4g} a prompt, not near the frontier"
+            paid = amount(cost, self.book.unit)
+            why = f"after {self.taking} prompts {value:.3f} accuracy at {paid} a prompt, not near the frontier"
             self.log[arm] = replace(self.log[arm], trace=why)
             self.book.prune(self.running.pop(arm), "between", why)
         deepest: dict[Family, tuple[int, str | None]] = {}

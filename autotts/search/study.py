@@ -131,7 +131,7 @@ class Study:
         out = []
         for name in self.prompts.levels:
             suffix = name if name == "all" else f"L{name}"
-            book = Book(opened(f"{self.name}/{suffix}", storage, self.recipe.unit), space)
+            book = Book(opened(f"{self.name}/{suffix}", storage, self.recipe.unit), space, self.recipe.unit)
             rows = self.prompts.rows(self.prompts.search, name)
             out.append(Level(name, self.prompts.search, rows, min(self.recipe.first, len(rows)), book, space))
         return out
