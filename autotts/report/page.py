@@ -11,6 +11,7 @@ from autotts.report.axes import Figure
 from autotts.report.figures import arms, differences
 from autotts.report.markup import Html, data, element, join, text
 from autotts.report.plane import frontier
+from autotts.report.predictor import told_apart
 from autotts.report.result import Result, read
 from autotts.report.style import CSS, SCRIPT
 from autotts.report.tried import tried
@@ -48,6 +49,7 @@ def render(found: Result) -> str:
         compared.baselines(found),
         compared.budgets(found, drawn="differences" in figures),
         compared.routing(found),
+        told_apart(found.difficulty),
         sections.route(found),
         sections.levels(found),
         sections.spent(found),

@@ -184,12 +184,39 @@ class Level(Part):
     confirmed: Confirmed = Confirmed()
 
 
+class Scored(Part):
+    """A candidate predictor's figures out of fold; `gain` is the log loss saved over the constant, in nats."""
+
+    name: Words = ""
+    log_loss: float | None = None
+    calibration_error: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+
+class Predictor(Part):
+    """What predicts each arm's chance from the prompt: the kind taken and why, beside the candidates."""
+
+    kind: str = ""
+    why: str = ""
+    prompts: int | None = None
+    arms: int | None = None
+    scores: list[Scored] = []
+
+
 class Difficulty(Part):
-    """The rule that predicts a prompt's level: its accuracy out of fold, and on the held-out prompts."""
+    """How prompts are told apart, and why; `folds` are how many decided so each.
+
+    The accuracies are those of a rule that predicts a prompt's level: out of fold, and on the held-out prompts.
+    """
 
     kind: str = ""
     accuracy: float | None = None
     confirm_accuracy: float | None = None
+    why: str = ""
+    folds: dict[Words, int] = {}
+    predictor: Predictor | None = None
 
 
 class Spend(Part):

@@ -105,7 +105,7 @@ def route(found: Result) -> Html:
             ]
         )
     columns = [
-        Column("predicted level", "w"),
+        Column("prompts" if found.difficulty.kind in ("none", "constant", "performance") else "predicted level", "w"),
         Column("share of prompts"),
         Column("arm"),
         Column("right, %", "w"),
@@ -127,6 +127,11 @@ def _part(share: float) -> Html:
 
 
 def _rule(found: Result) -> str:
+    if found.difficulty.kind == "performance":
+        return (
+            "The exported policy's arms. Each prompt gets the arm that is worth most for it less the price of its "
+            "cost, as foretold from its text; shares are those expected over prompts."
+        )
     rule = "The exported policy's arms. The level is predicted from the prompt's surface, without asking a model"
     right = [
         f"{percent(share)} % {where}"
@@ -137,7 +142,7 @@ def _rule(found: Result) -> str:
         if share is not None
     ]
     if found.difficulty.kind in ("none", "constant") or (not right and not found.difficulty.kind):
-        return "The exported policy's arms; levels are not told apart here, every prompt is treated alike."
+        return "The exported policy's arms; prompts are not told apart here, all are treated alike."
     return f"{rule}; it is right on {', '.join(right)}." if right else f"{rule}."
 
 
@@ -256,6 +261,14 @@ def _round(one: Round, unit: str) -> list[Html]:
     return [text(cell) for cell in cells]
 
 
+_GIVEN = {
+    "levels": "The policy gives each prompt an arm by its predicted level.",
+    "performance": "The policy gives each prompt an arm by what is foretold of the arms on it.",
+    "none": "The policy treats all prompts alike.",
+    "constant": "The policy treats all prompts alike.",
+}
+
+
 def reading(found: Result) -> Html:
     """How to read the page."""
     n = "the" if found.prompts.confirm is None else f"{count(found.prompts.confirm)}"
@@ -268,7 +281,7 @@ def reading(found: Result) -> Html:
         "Cost is what a prompt would cost if it were asked alone: every draw is charged in full, and so are verifiers "
         "and cancelled draws. Spend is the new work that the study did; a draw that was reused is spent once.",
         "An arm is a way to spend compute on a prompt, such as vote(n=8, model=S, temperature=0.8): eight draws of "
-        "model S, the most frequent answer wins. The policy gives each prompt an arm by its predicted level.",
+        f"model S, the most frequent answer wins. {_GIVEN.get(found.difficulty.kind, _GIVEN['levels'])}",
         "The uniform mixture draws an arm by lot, the same lot for every prompt. It is the only fair rival at an equal "
         "mean cost, and what the policy beats it by is what adapting to the prompt is worth.",
     ]

@@ -12,14 +12,17 @@ from rich.text import Text
 
 from autotts.report.layout import NARROW, WIDE, plain_text, ruled
 from autotts.report.numbers import amount, count, percent, plain, short, signed
+from autotts.report.predictor import predictor_table
 from autotts.report.result import Baseline, Cost, Interval, Result, Routing, Step, read
 from autotts.report.words import (
     HEADROOM,
     ROUTED,
+    WHO,
     accuracy,
     captured,
     difference,
     equal_accuracy,
+    fates,
     headroom_known,
     judged_on,
     over_known,
@@ -35,19 +38,30 @@ def result_table(result: Mapping[str, object]) -> RenderableType:
     """All that the terminal says at the end of a study.
 
     In words; what is not known; the policy beside the honest baselines; budgets that would bind; two models and the
-    ways to choose between them; which level gets which arm.
+    ways to choose between them; how prompts are told apart; which prompts get which arm.
     """
     found = read(result)
     parts: list[RenderableType] = [Text(sentences(found))]
     parts += [Text(f"note: {plain(note)}", style="dim") for note in found.notes]
+    parts += [Text(line, style="dim") for line in _proposed(found)]
     parts += [Text(), _Baselines(found)]
     if found.frontier:
         parts += [Text(), _Budgets(found)]
     if found.routing.rows:
         parts += [Text(), _Routing(found.routing)]
+    if found.difficulty.predictor is not None:
+        parts += [Text(), predictor_table(found.difficulty, found.notes)]
     if found.policy.route:
         parts += [Text(), _route(found)]
     return Group(*parts)
+
+
+def _proposed(found: Result) -> list[str]:
+    """What was proposed and what became of it, in one line; nothing where arms were not proposed."""
+    if not found.proposed.by:
+        return []
+    notes = [plain(note) for note in found.proposed.notes]
+    return ["; ".join([f"tried: {fates(found.trials)}", *notes])]
 
 
 WIDER = 110  # what the budgets need for all their intervals where the headroom is known
@@ -240,6 +254,4 @@ def _route(found: Result) -> RenderableType:
     grid.add_column(overflow="fold")
     for name, share, arms in route_lines(found):
         grid.add_row(Text(name if share == "-" else f"{name}, {share}"), Text(arms))
-    return Group(
-        Text("Who gets what (level as predicted from the prompt, its share of the prompts)", style="bold"), grid
-    )
+    return Group(Text(f"Who gets what ({WHO.get(found.difficulty.kind, WHO['levels'])})", style="bold"), grid)

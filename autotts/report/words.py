@@ -96,6 +96,14 @@ def two_models(routing: Routing) -> str:
     )
 
 
+# Of each kind of difficulty: what the list of who gets what means.
+WHO = {
+    "levels": "level as predicted from the prompt, its share of the prompts",
+    "performance": "shares expected over prompts; each prompt gets its own arm",
+    "none": "prompts are not told apart",
+    "constant": "prompts are not told apart",
+}
+
 ROUTED = ("APGR", "CPT 20 %", "CPT 50 %", "CPT 80 %")
 
 

@@ -263,6 +263,41 @@ def pooled() -> Json:
     return out
 
 
+def by_prompt() -> Json:
+    """A study on recorded answers whose policy gives each prompt its own arm."""
+    out = pooled()
+    why = "routing by prompt is taken; gains over treating all alike, on prompts not learned from: +1.6 +- 0.4 points"
+    names = ("constant", "length", "logistic", "ngrams")
+    out["difficulty"] = {
+        "kind": "performance", "why": why, "folds": {"none": 1, "performance": 4},
+        "gains": {"performance": {"value": 0.016, "error": 0.004}},
+        "predictor": {
+            "kind": "logistic", "why": "logistic saves 0.0310 +- 0.0051 nats of log loss over the constant",
+            "prompts": 250, "arms": 7,
+            "scores": [
+                {
+                    "name": name, "log_loss": 0.6123 - 0.0155 * i, "brier": 0.21, "gain": 0.0155 * i,
+                    "gain_low": 0.0155 * i - 0.01 * (i > 0), "gain_high": 0.0155 * i + 0.01 * (i > 0),
+                    "calibration_error": 0.012 + 0.001 * i,
+                }
+                for i, name in enumerate(names)
+            ],
+        },
+    }  # fmt: skip
+    out["notes"] = [*out["notes"], why]
+    out["policy"]["route"] = {"all": [["one(model=S, temperature=0.0)", 0.7], ["vote(n=8, model=L)", 0.3]]}
+    out["levels"] = [{**out["levels"][0], "bin": "all", "share": 1.0}]
+    return out
+
+
+def told_alike() -> Json:
+    """The same where too little is known of it, and prompts are treated alike."""
+    out = by_prompt()
+    out["difficulty"] |= {"kind": "none", "folds": None, "gains": {}}
+    out["difficulty"]["predictor"] |= {"kind": "constant", "scores": [{"name": "constant", "log_loss": None}]}
+    return out
+
+
 def partly_pooled() -> Json:
     """The same where some of it is not known of some rows."""
     out = pooled()
@@ -283,4 +318,6 @@ def hostile_pooled() -> Json:
     bad = "<script>alert('x')</script>[red]\x1b[31m" + "a-very-long-name-without-any-space" * 6
     out["notes"][0] = out["crossfit"]["words"] = out["routing"]["weak"] = out["routing"]["rows"][0]["name"] = bad
     out["pool"] = {"files": [bad], "roles": [bad]}
+    scores = [{"name": bad, "log_loss": 0.6, "gain": 0.0}]
+    out["difficulty"] = {"kind": bad, "folds": {bad: 5}, "predictor": {"kind": bad, "why": bad, "scores": scores}}
     return out

@@ -14,7 +14,17 @@ from autotts.errors import InputError
 from autotts.report.page import write_page
 from tests.report import synthetic
 
-CASES = ("result", "hostile", "without_levels", "bare", "nulls", "pooled", "partly_pooled", "hostile_pooled")
+CASES = (
+    "result",
+    "hostile",
+    "without_levels",
+    "bare",
+    "nulls",
+    "pooled",
+    "by_prompt",
+    "partly_pooled",
+    "hostile_pooled",
+)
 
 
 class Seen(HTMLParser):
@@ -106,9 +116,24 @@ def test_tells_what_a_study_on_recorded_answers_adds(tmp_path: Path) -> None:
     assert "ours minus it, points" not in labels
 
 
+def test_tells_how_prompts_are_told_apart(tmp_path: Path) -> None:
+    text = " ".join(" ".join(page(synthetic.by_prompt(), tmp_path).text).replace("\xa0", " ").split())
+    for piece in (
+        "How prompts are told apart routing by prompt is taken",
+        "routing by prompt in 4, none of these in 1",
+        "logistic, chosen 0.5813 1.4 +0.0310 (+0.0210 to +0.0410)",
+        "shares are those expected over prompts",
+    ):
+        assert piece in text
+    assert "predicted level" not in text and "The level is predicted" not in text
+    alike = " ".join(page(synthetic.told_alike(), tmp_path).text)
+    assert "prompts are not told apart here, all are treated alike" in alike
+
+
 def test_what_is_not_there_has_no_place(tmp_path: Path) -> None:
     text = "".join(page(synthetic.result(), tmp_path).text)
-    for absent in ("sequential", "against the mixture", "headroom", "captured", "APGR", "recorded answers"):
+    pooled = ("sequential", "against the mixture", "headroom", "captured", "APGR", "recorded answers")
+    for absent in (*pooled, "prompts are told apart"):
         assert absent not in text
 
 
@@ -122,7 +147,7 @@ def test_a_name_is_never_markup(tmp_path: Path) -> None:
     labels = json.dumps(json.loads(seen.json))
     assert "&lt;script&gt;" in labels
     assert "<script" not in labels
-    assert "".join(page(synthetic.hostile_pooled(), tmp_path).text).count("<script>alert('x')</script>") == 6
+    assert "".join(page(synthetic.hostile_pooled(), tmp_path).text).count("<script>alert('x')</script>") == 10
 
 
 @pytest.mark.parametrize("case", CASES)

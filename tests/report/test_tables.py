@@ -33,7 +33,7 @@ from autotts.report.words import captured, words
 from tests.report import synthetic
 
 WIDTHS = (40, 80, 120)
-POOLED = ("pooled", "partly_pooled", "hostile_pooled")
+POOLED = ("pooled", "partly_pooled", "hostile_pooled", "by_prompt", "told_alike")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,50 @@ def test_a_study_on_recorded_answers_is_compared_at_equal_cost(width: int) -> No
     assert "ours minus it" not in text.replace("ours minus it is", "")
     assert ("sequential" in text) == ("14,321" in text) == (width >= 100)
     assert ("35 (15 to 60)" in text) == (width != 80)
+
+
+@pytest.mark.parametrize("width", (40, 60, 80, 100))
+def test_how_prompts_are_told_apart_is_told_once_with_what_each_candidate_predicts(width: int) -> None:
+    result = synthetic.by_prompt()
+    text = told(printed(result_table(result), width))
+    for piece in (
+        "Each fold decided for itself, on its own prompts: routing by prompt in 4, none of these in 1",
+        "The predictor, learned from 250 prompts and 7 arms, is of the kind logistic: logistic saves 0.0310",
+        "0.6123",
+        "0.5813",
+        "1.4",
+        "+0.0310 (+0.0210 to +0.0410)",
+        "0.0000 (0.0000 to 0.0000)",
+        "Who gets what (shares expected over prompts; each prompt gets its own arm)",
+        "70 % one(model=S,",
+    ):
+        assert piece in text
+    assert text.count("routing by prompt is taken") == 1
+    assert "as predicted" not in text
+    section = text[text.index("How prompts are told apart") :]
+    places = [
+        section.index(name) for name in ("constant 0.6" if width > 60 else "constant log", "length ", "logistic, c")
+    ]
+    assert places == sorted(places)
+
+
+def test_prompts_that_are_not_told_apart_are_no_predicted_levels() -> None:
+    text = told(printed(result_table(synthetic.told_alike()), 100))
+    assert "Who gets what (prompts are not told apart)" in text and "constant, chosen - - -" in text
+    assert "Each fold" not in text
+    assert "How prompts are told apart" not in printed(result_table(synthetic.result()), 100)
+
+
+def test_what_became_of_proposals_is_one_line() -> None:
+    result = synthetic.result()
+    result["trials"] |= {"skipped": 12, "refused": 2}
+    assert "tried:" not in printed(result_table(result), 300)
+    result["proposed"] = {"by": {"bo": {"proposed": 20}}, "notes": ["bo: prompts\nare few"]}
+    found = [line for line in printed(result_table(result), 300).splitlines() if line.startswith("tried:")]
+    fates = (
+        "tried: 118 raced, 12 skipped for what was predicted, 41 stopped in their race, 2 proposals refused, 164 free"
+    )
+    assert [line.rstrip() for line in found] == [f"{fates}; bo: prompts are few"]
 
 
 def test_headroom_is_the_oracle_minus_the_mixture_and_unknown_ones_are_dashes() -> None:
