@@ -7,7 +7,7 @@ Search asks the same of a whole table of prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 REQUIRES: Final = "performance/1"  # what the `requires` of such a policy names
 BIN: Final = "all"  # the bin of every prompt
 BLIND: Final = "no embedding"  # why a prompt was not looked at
+UNLIKE: Final = 0.05  # share of prompts that look different: among those learned on it is 0.01 to 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,18 @@ def outlook(performance: Performance, prompt: str, embedding: Floats | None) -> 
     if blind and EMBEDDING in performance.groups:
         return None
     return Outlook(performance.expect(prompt, embedding))
+
+
+def unlike(policy: Policy, prompts: Sequence[str]) -> Iterator[str]:
+    """A note where prompts look different from those that the policy's predictor learned on; one odd prompt is none."""
+    known = policy.difficulty.performance
+    share = 0.0 if known is None else known.outside(prompts)
+    if share > UNLIKE and round(share * len(prompts)) > 1:
+        yield (
+            f"{share:.0%} of these prompts look different from those that the policy learned on (about 1 % would): "
+            "what it predicts of them does not hold, so its routes and its mean budget may be wrong here. Measure a "
+            "single arm on the same prompts beside it, or make a policy from prompts like these"
+        )
 
 
 def problems(policy: Policy) -> Iterator[str]:

@@ -240,9 +240,14 @@ class _Evaluation:
         if found["unanswered"]:
             rows.append(("no answer", f"{count(found['unanswered'])} prompts"))
         yield facts(rows)
-        if len(found["levels"]) < 2:
-            return
-        yield Text()
+        if len(found["levels"]) > 1:
+            yield Text()
+            yield from self._levels(console, options)
+        for note in found["notes"]:
+            yield Text(f"note: {plain(note)}", style="dim")
+
+    def _levels(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found, unit = self.found, str(self.found["unit"])
         if options.max_width < NARROW:
             yield from (self._listed(level, unit) for level in found["levels"])
             return

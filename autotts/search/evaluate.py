@@ -12,6 +12,7 @@ from autotts.core.task import Problem, Task
 from autotts.engine.memo import Memo, Samples
 from autotts.errors import InputError
 from autotts.estimate.intervals import resample
+from autotts.policy.perprompt import unlike
 from autotts.policy.schema import Policy
 from autotts.search.confirm import as_dict
 from autotts.search.measure import Table, level_name
@@ -90,6 +91,7 @@ def _figures(
         "cost": {"unit": unit, "mean": spent.value, "low": spent.low, "high": spent.high, "p95": p95, "cap": cap},
         "unanswered": sum(r.answer is None for r in ran),
         "levels": levels,
+        "notes": list(unlike(subject, [p.prompt for p in table.problems])) if isinstance(subject, Policy) else [],
     }
 
 

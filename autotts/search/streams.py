@@ -18,6 +18,7 @@ from autotts.errors import InputError
 from autotts.estimate.intervals import resample
 from autotts.policy import routing
 from autotts.policy.controller import Controller, made_for
+from autotts.policy.perprompt import unlike
 from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
 from autotts.pools.recorded import Family, Recorded
@@ -218,7 +219,7 @@ def evaluate_policy(
         **_account(found.cost, held),
         "bound": control.bound / held if isinstance(control, Controller) else None,
         "probe_tokens": probe_tokens,
-        "notes": [*replaced, *notes, *_seen(pool, policy)],
+        "notes": [*replaced, *notes, *_seen(pool, policy), *unlike(policy, [p.prompt for p in part.problems])],
     }
 
 
