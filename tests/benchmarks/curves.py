@@ -214,6 +214,6 @@ def figure(curves: Sequence[Curve]) -> Any:
         drawing.add_scatter(x=grid, y=middle, name=method, legendgroup=method, mode="lines", line=line)
     drawing.add_hline(y=SHARES[0], line={"dash": "dot", "color": "#555", "width": 1})
     drawing.update_xaxes(type="log", title="newly generated tokens")
-    drawing.update_yaxes(title="share of the final hypervolume, held-out prompts", tickformat=".0%", range=[0.0, 1.06])
+    drawing.update_yaxes(title="share of the final hypervolume, held-out prompts", tickformat=".0%", range=[0.0, 1.15])
     drawing.update_layout(template="plotly_white", width=1000, height=600, legend={"x": 1.01, "y": 1})
     return drawing

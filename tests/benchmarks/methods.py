@@ -39,6 +39,9 @@ METHODS: dict[str, Method] = {
     "ours without prediction during": Method({**DESIGNED, "pruning": ("before", "allocation")}),
     "ours without prediction in allocation": Method({**DESIGNED, "pruning": ("before", "during")}),
     "ours without the designed start": Method({"start": "none"}, neighbours=False),
+    "random, with our start": Method({**DESIGNED, "pruning": (), "proposer": "random"}),
+    "tpe, with our start": Method({**DESIGNED, "pruning": (), "proposer": "tpe"}),
+    "ours without any prediction": Method({**DESIGNED, "pruning": ()}),
     "ours, tpe in place of guided": Method({**DESIGNED, "proposer": "tpe"}),
 }
 
