@@ -41,6 +41,8 @@ METHODS: dict[str, Method] = {
     "ours without the designed start": Method({"start": "none"}, neighbours=False),
     "random, with our start": Method({**DESIGNED, "pruning": (), "proposer": "random"}),
     "tpe, with our start": Method({**DESIGNED, "pruning": (), "proposer": "tpe"}),
+    "random, with our allocation": Method({"start": "none", "pruning": ("allocation",), "proposer": "random"}, False),
+    "tpe, with our allocation": Method({"start": "none", "pruning": ("allocation",), "proposer": "tpe"}, False),
     "ours without any prediction": Method({**DESIGNED, "pruning": ()}),
     "ours, tpe in place of guided": Method({**DESIGNED, "proposer": "tpe"}),
 }
