@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -248,17 +248,23 @@ class Level:
 
         Of an arm that took some of them, the mean is corrected by what the known arms gave on these and on all.
         """
-        known = [found for arm, found in self.table.arms.items() if self.table.known(arm, self.rows)]
-        value = np.mean([f.value[self.rows] for f in known], axis=0) if known else np.zeros(self.taking)
-        cost = np.mean([f.cost[self.rows] for f in known], axis=0) if known else np.ones(self.taking)
-        out = []
-        for arm, found in self.table.arms.items():
-            took = ~np.isnan(found.value[self.rows])
-            if took.any():
-                shift = value.mean() - value[took].mean(), cost.mean() / cost[took].mean()
-                mean = float(found.value[self.rows][took].mean() + shift[0])
-                paid = float(found.cost[self.rows][took].mean() * shift[1])
-                out.append(Seen(arm, self.name, min(max(mean, 0.0), 1.0), paid, int(took.sum())))
+        arms, rows = list(self.table.arms), self.rows
+        values = np.array([self.table.arms[a].value[rows] for a in arms]).reshape(len(arms), len(rows))
+        costs = np.array([self.table.arms[a].cost[rows] for a in arms]).reshape(len(arms), len(rows))
+        took = ~np.isnan(values)
+        whole = took.all(1)
+        value, cost = (
+            (values[whole].mean(0), costs[whole].mean(0)) if whole.any() else (np.zeros(len(rows)), np.ones(len(rows)))
+        )
+        count = took.sum(1)
+        some = np.maximum(count, 1)
+        mean = np.where(took, values, 0.0).sum(1) / some + value.mean() - took @ value / some
+        paid = np.where(took, costs, 0.0).sum(1) / some * cost.mean() / np.where(count > 0, took @ cost / some, 1.0)
+        out = [
+            Seen(arm, self.name, min(max(float(v), 0.0), 1.0), float(c), int(n))
+            for arm, v, c, n in zip(arms, mean, paid, count)
+            if n
+        ]
         for t in self.log.values():
             if t.state == "pruned" and t.value is not None and t.cost and t.arm not in self.table.arms:
                 shift = value.mean() - value[: t.prompts].mean(), cost.mean() / cost[: t.prompts].mean()
@@ -291,13 +297,13 @@ class Level:
             out = [replace(t, believed=float(value)) for t, value in zip(out, found.value)]
         return (*out, *self.refused)
 
-    def archive(self, others: Sequence[Level], like: Archive) -> Archive:
-        """The level as its proposers see it; `like` gives what is the same for all levels."""
+    def archive(self, trials: Mapping[str, tuple[Trial, ...]], like: Archive) -> Archive:
+        """The level as its proposers see it: the trials of all levels, and what `like` has in common for them."""
         return replace(
             like,
             level=self.name,
-            trials=self.trials(),
-            others={level.name: level.trials() for level in others if level is not self},
+            trials=trials[self.name],
+            others={name: told for name, told in trials.items() if name != self.name},
             prompts=self.taking,
             drawn={of: count for of, (count, _) in self.pools.items()},
         )

@@ -91,9 +91,10 @@ class Rounds:
         size = max([self.recipe.slots, *(len(level.queue) for level in self.levels if number == 0)])
         asked: list[tuple[Level, Slot]] = []
         like = self._like(number)
+        trials = {level.name: level.trials() for level in self.levels}
         for level in self.levels:
             room = min(size, left - len(asked)) if number else size
-            slots = await self.asking.slots(level, level.archive(self.levels, like), room)
+            slots = await self.asking.slots(level, level.archive(trials, like), room)
             asked += [(level, slot) for slot in slots]
         raced = await together(self._race(level, slot) for level, slot in asked)
         for (level, slot), result in zip(asked, raced):

@@ -63,7 +63,7 @@ def level() -> Level:
 
 def slots(asking: Asking, level: Level, room: int, number: int = 0) -> list[Slot]:
     like = Archive(level="", levels=("1",), space=SPACE, work={"A": 1.0, "B": 8.0}, round=number)
-    return asyncio.run(asking.slots(level, level.archive([level], like), room))
+    return asyncio.run(asking.slots(level, level.archive({level.name: level.trials()}, like), room))
 
 
 def test_valid_arms_are_taken_in_order_and_wrong_ones_are_counted(level: Level) -> None:

@@ -109,7 +109,7 @@ def test_what_an_archive_tells_and_what_it_keeps(level: Level) -> None:
     level.skip(Verdict(show(parse(POOR)), True, False, 0.01, "foretold to be below"), "random", 0, 2)
     level.tell(0)
     like = Archive(level="", levels=("1",), space=SPACE, work={"A": 1.0, "B": 8.0}, seed=3)
-    archive = level.archive([level], like)
+    archive = level.archive({level.name: level.trials()}, like)
     assert archive.level == "1" and archive.prompts == 8 and archive.seed == 3
     assert [(t.state, t.value) for t in archive.trials] == [("complete", 0.0), ("skipped", None)]
     assert "0 of 8 right" in archive.trials[0].trace
