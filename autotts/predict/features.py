@@ -43,14 +43,22 @@ FEATURES: Final[tuple[str, ...]] = (
     "foreign",  # share of characters outside ASCII
 )
 
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+# A pattern that begins with one set of characters is searched several times as fast: hence \d\d* and the look-behinds.
+_NUMBER: Final = re.compile(r"\d\d*(?:\.\d+)?")
+_ASCII_NUMBER: Final = re.compile(r"[0-9][0-9]*(?:\.[0-9]+)?")
 _PRODUCT: Final = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s?[*×·]\s?(?=(\d+(?:\.\d+)?))")
 _LATEX: Final = re.compile(r"\\[A-Za-z]+")
-_CODE: Final = re.compile(r"```|;$|\b(?:def|return|import|class|function|int|void|print)\b|[=!]=|=>|->", re.MULTILINE)
+_CODE_MARK: Final = re.compile(r"```|[=!]=|=>|->")
+# def, return, import, class, function, int, void or print
+_CODE_WORD: Final = re.compile(
+    r"[cdfiprv](?:ef|eturn|mport|lass|unction|nt|oid|rint)\b(?:(?<=\bdef)|(?<=\breturn)|(?<=\bimport)|(?<=\bclass)"
+    r"|(?<=\bfunction)|(?<=\bint)|(?<=\bvoid)|(?<=\bprint))"
+)
 _OPTION: Final = re.compile(r"\([A-J]\)|^\s{0,8}[A-J][.):]\s", re.MULTILINE)
+_OPTION_MARK: Final = re.compile(r"[A-J][.):]\s")
 _BRACKET: Final = re.compile(r"[()\[\]{}]")
-_CAPITAL: Final = re.compile(r"[A-Z]")
-_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_CAPITALS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SMALL: Final = b"abcdefghijklmnopqrstuvwxyz"
 
 
 def features(prompt: str) -> list[float]:
@@ -70,7 +78,7 @@ def features(prompt: str) -> list[float]:
         math.log1p(len(prompt)),
         math.log1p(len(text.split())),
         float(count("\n") + 1),
-        *_of_numbers(_NUMBER.findall(text), size),
+        *_of_numbers((_ASCII_NUMBER if ascii_only else _NUMBER).findall(text), size),
         float(count("+")),
         float(count("-") + (0 if ascii_only else count("−"))),
         float(count("*") + (0 if ascii_only else count("×") + count("·"))),
@@ -81,10 +89,10 @@ def features(prompt: str) -> list[float]:
         *_of_products(text),
         float(_nesting(text)) if "(" in text or "[" in text or "{" in text else 0.0,
         float(len(_LATEX.findall(text))) if "\\" in text else 0.0,
-        float(len(_CODE.findall(text))),
-        float(len(_OPTION.findall(text))),
+        float(_code(text)),
+        float(len(_OPTION.findall(text))) if "(" in text or _OPTION_MARK.search(text) else 0.0,
         float(count("?")),
-        len(_CAPITAL.findall(text)) / max(sum(map(len, _LETTERS.findall(text))), 1),
+        _capitals(text),
         0.0 if ascii_only else sum(c > "\x7f" for c in text) / size,
     ]
 
@@ -140,3 +148,18 @@ def _nesting(text: str) -> int:
         elif depth:
             depth -= 1
     return deepest
+
+
+def _code(text: str) -> int:
+    """Marks and words of code; no mark is a part of a word, so that they can be counted apart."""
+    marks = len(_CODE_MARK.findall(text)) if "=" in text or "->" in text or "```" in text else 0
+    ends = text.count(";\n") + text.endswith(";")
+    return marks + ends + len(_CODE_WORD.findall(text))
+
+
+def _capitals(text: str) -> float:
+    """Share of capitals among the letters of ASCII."""
+    found = text.encode("utf-8", "surrogatepass")
+    others = found.translate(None, _CAPITALS)
+    capitals = len(found) - len(others)
+    return capitals / max(capitals + len(others) - len(others.translate(None, _SMALL)), 1)

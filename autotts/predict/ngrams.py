@@ -27,6 +27,8 @@ _PAIR: Final = 0x9E3779B9  # sets a pair apart from one word that is spelled lik
 _PLAIN: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")
 # A word of letters (and of what is not ASCII), a number, or one mark.
 _WORD: Final = re.compile(rb"[a-z'\x80-\xff]+|[0.]+|[^ \t\r\n]")
+_NO_MARKS: Final = b"abcdefghijklmnopqrstuvwxyz'0. \t\r\n" + bytes(range(128, 256))
+_NUMBERS: Final = re.compile(rb"([0.][0.]*)")
 
 
 def ngrams(prompt: str) -> list[int]:
@@ -38,11 +40,22 @@ def ngrams(prompt: str) -> list[int]:
     True
     """
     # A lone surrogate has no UTF-8: it is passed on as it is, so that any text can be hashed.
-    words = _WORD.findall(prompt[:_SEEN].encode("utf-8", "surrogatepass").translate(_PLAIN))
+    words = _words(prompt[:_SEEN].encode("utf-8", "surrogatepass").translate(_PLAIN))
     hashes = list(map(crc32, words))
     # The hash of a pair goes on from that of its first word.
     hashes += map(crc32, words[1:], [value ^ _PAIR for value in hashes])
     return sorted({value >> _SHIFT for value in hashes})
+
+
+def _words(text: bytes) -> list[bytes]:
+    """What `_WORD` finds, a third of the time: gaps are put around marks and numbers, and words split at gaps."""
+    marks = set(text.translate(None, _NO_MARKS))
+    if marks & {0x0B, 0x0C}:  # marks here, and gaps to `split`
+        return _WORD.findall(text)
+    for code in marks:
+        mark = bytes((code,))
+        text = text.replace(mark, b" " + mark + b" ")
+    return b" ".join(_NUMBERS.split(text)).split()
 
 
 def matrix(prompts: Sequence[str]) -> tuple[Places, Places]:

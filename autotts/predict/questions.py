@@ -120,9 +120,10 @@ QUESTION: Final[tuple[str, ...]] = (
 
 _KIND: Final[Mapping[str, int]] = {word: i for i, words in enumerate(_LISTS.values()) for word in words.split()}
 _GAPS: Final = {ord(mark): " " for mark in '.,;:?!"()[]{}$*_`<>=-—“”…'}  # what parts words; an apostrophe does not
+_ASCII_GAPS: Final = bytes(32 if code in _GAPS else code for code in range(256))
 _LARGE: Final = ("\\sum", "\\prod", "\\int", "\\lim")
 _BOUNDS: Final = ("at least ", "at most ", "more than ", "less than ", "fewer than ")
-_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_NUMBER: Final = re.compile(r"[0-9][0-9]*(?:\.[0-9]+)?")  # searched faster than [0-9]+
 _FRACTION: Final = re.compile(r"\d\s?/\s?\d")
 _PRICE: Final = re.compile(r"\$\d")
 # The look-behind stands after the capital, so that only capitals are looked at.
@@ -141,13 +142,16 @@ def question(prompt: str) -> list[float]:
     """
     text = prompt[:_SEEN]
     lowered = text.lower()
-    words = lowered.translate(_GAPS).split()
+    if lowered.isascii():
+        words = lowered.encode().translate(_ASCII_GAPS).decode().split()
+    else:
+        words = lowered.translate(_GAPS).split()
     counts = [0.0] * len(_LISTS)
     for kind in map(_KIND.get, words):
         if kind is not None:
             counts[kind] += 1.0
     names = _NAME.findall(text)
-    bare, items = _ITEM.subn("", text)  # the point of "1. " ends no sentence
+    bare, items = _without_items(text)
     return [
         *_of_sentences(bare),
         len("".join(words)) / max(len(words), 1),
@@ -163,6 +167,14 @@ def question(prompt: str) -> list[float]:
     ]
 
 
+def _without_items(text: str) -> tuple[str, int]:
+    """The text without the marks of its lists, as the point of "1. " ends no sentence; and how many these were."""
+    if "\n" in text:
+        return _ITEM.subn("", text)
+    first = _ITEM.match(text)
+    return (text, 0) if first is None else (text[first.end() :], 1)
+
+
 def _of_sentences(text: str) -> tuple[float, ...]:
     """From `sentences` to `decimals`."""
     lines = text.replace(". ", ".\n").replace("? ", "?\n").replace("! ", "!\n").split("\n")
@@ -170,7 +182,7 @@ def _of_sentences(text: str) -> tuple[float, ...]:
     if not sentences:
         return (0.0,) * 7
     lengths = [len(sentence.split()) for sentence in sentences]
-    numbers = [_NUMBER.findall(sentence) for sentence in sentences]
+    numbers = list(map(_NUMBER.findall, sentences))
     counts = list(map(len, numbers))
     return (
         float(len(sentences)),
@@ -179,7 +191,7 @@ def _of_sentences(text: str) -> tuple[float, ...]:
         float(lengths[-1]),
         float(max(counts)),
         float(counts[-1]),
-        float(sum("." in number for found in numbers for number in found)),
+        float(sum("".join(found).count(".") for found in numbers)),  # one point at most in each
     )
 
 
@@ -202,6 +214,6 @@ def _of_phrases(lowered: str) -> tuple[float, ...]:
     return (
         float(count("how many")),
         float(count("how much")),
-        float(count("times as ") + count("times more ") + count("times the ")),
-        float(sum(map(count, _BOUNDS))),
+        float(count("times as ") + count("times more ") + count("times the ")) if "times " in lowered else 0.0,
+        float(sum(map(count, _BOUNDS))) if "than " in lowered or "at " in lowered else 0.0,
     )

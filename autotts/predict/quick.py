@@ -34,7 +34,9 @@ class Quick:
         cost: tuple[Sequence[float | None], Sequence[Sequence[float]]],
     ) -> None:
         self._mean, self._inverse = mean, 1.0 / scale
-        self._upto, self._gaps, self._counts = check
+        self._upto, self._gaps, counts = check
+        square = DEVIATION * DEVIATION  # parts of Wilson's interval that are the same for every prompt
+        self._wilson = [(1 + square / n, square / (2 * n), square / (4 * n * n), n) for n in counts]
         linear = [member for member in members if isinstance(member, Linear)]
         arms, share = len(shift), slope / len(members)
         matrix = np.zeros((2 * arms, len(mean)))
@@ -62,18 +64,26 @@ class Quick:
             row = x[trees.uses].astype(np.float32).tolist()
             for arm, ensemble in enumerate(trees.ensembles):
                 numbers[arm] += self._share * walk(ensemble, row)
-        return [self._cell(numbers[arm], numbers[arms + arm], self._counts[arm]) for arm in range(arms)]
+        return [self._cell(numbers[arm], numbers[arms + arm], self._wilson[arm]) for arm in range(arms)]
 
-    def _cell(self, logit: float, log_cost: float, count: float) -> tuple[float, float, float, float]:
+    def _cell(
+        self, logit: float, log_cost: float, wilson: tuple[float, float, float, float]
+    ) -> tuple[float, float, float, float]:
         """See `Performance.table`."""
         value = 0.5 * (1.0 + math.tanh(0.5 * logit))
-        square = DEVIATION * DEVIATION
-        below = 1 + square / count
-        middle = (value + square / (2 * count)) / below
-        half = DEVIATION * math.sqrt(value * (1 - value) / count + square / (4 * count * count)) / below
+        below, more, spread, count = wilson
+        middle = (value + more) / below
+        half = DEVIATION * math.sqrt(value * (1 - value) / count + spread) / below
         gap = self._gaps[bisect_left(self._upto, value)] if self._gaps else 0.0
-        low = min(max(middle - half + min(gap, 0.0), 0.0), value)
-        high = max(min(middle + half + max(gap, 0.0), 1.0), value)
+        low, high = middle - half, middle + half
+        if gap < 0.0:
+            low += gap
+        else:
+            high += gap
+        # Compared rather than by min and max, whose calls take most of the time here.
+        low = 0.0 if low < 0.0 else low
+        high = 1.0 if high > 1.0 else high
+        low, high = value if low > value else low, value if high < value else high
         return value, low, high, math.exp(min(log_cost, COSTLIEST)) if log_cost == log_cost else math.nan
 
 
