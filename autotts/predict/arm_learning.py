@@ -8,18 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotts.errors import InputError
-from autotts.predict.arms import ArmModel, Array, Process, Seen, columns, describe, effort, mixed, setting
-from autotts.strategies import POOLED, STRATEGIES
+from autotts.predict.arms import ArmModel, Array, Process, Seen, columns, describe, effort
+from autotts.predict.held_out import held_out
+from autotts.strategies import STRATEGIES
 
 MOST: Final = 250  # examples that are learned from; time grows with their cube
 ENOUGH: Final = 120  # of them that the amplitudes are learned from
 FEWEST: Final = 3
 OFTEN: Final = 1.5  # times as many examples, at which amplitudes are learned again
-WIDEST: Final = 5.0  # inflation of standard deviations
-CENTRAL: Final = 1.96  # standard deviations that hold 95 % of a normal
 EVEN: Final = 0.25  # variance of the slope of an earlier model around 1
 DRAW_SPREAD: Final = 0.09  # variance of the log cost of one run of an arm
 THINNING: Final = {  # weights of columns in the distance between examples
@@ -139,8 +137,8 @@ def _learned(
     kept_of = (_defaults(0), _defaults(1)) if like is None else (_kept(like.value), _kept(like.cost))
     value = _process(x, weights, odds, odds_noise, old[0], kept_of[0], search, seed)
     cost = _process(x, weights, unit, unit_noise, old[1], kept_of[1], search, seed)
-    value, check = _held_out(value, x, weights, kept)
-    cost, cost_check = _held_out(cost, x, weights, kept)
+    value, check = held_out(value, x, weights, kept)
+    cost, cost_check = held_out(cost, x, weights, kept)
     return ArmModel(
         kind="gp",
         levels=list(levels),
@@ -344,69 +342,3 @@ def checked(
     is explained of what the level's mean leaves, `r2_over_level_mean`; rank correlations of both.
     """
     return fit_arms(seen, levels=levels, work=work, seed=seed, prior=prior).check
-
-
-def _groups(kept: Sequence[Seen]) -> NDArray[np.int64]:
-    """Arms that share draws are held out together, at all levels; of the others, those that differ in numbers only."""
-    names = []
-    for s in kept:
-        found = setting(s.arm)
-        names.append(("pool" if found.strategy in POOLED else found.strategy, found.models, found.numbers[1:3]))
-    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return np.array([order[name] for name in names])
-
-
-def _held_out(process: Process, x: Array, weights: Array, kept: Sequence[Seen]) -> tuple[Process, dict[str, float]]:
-    """Foretell each group from the others, and widen the process as far as that asks for."""
-    groups = _groups(kept)
-    mean, variance = left_out(process, mixed(weights, x, x, [process.amplitudes])[0], groups)
-    y, noise = np.asarray(process.targets), np.asarray(process.noise)
-    z = (y - mean) / np.sqrt(variance)
-    plain = _others(y, groups, kept)
-    weight = 1 / (noise + 1)
-    gain = 1 - float((weight * (y - mean) ** 2).sum() / max(1e-12, (weight * (y - plain) ** 2).sum()))
-    inflation = float(np.clip(np.quantile(np.abs(z), 0.95) / CENTRAL, 1.0, WIDEST))
-    check = {
-        "groups": float(groups.max() + 1),
-        "inside": float((np.abs(z) <= CENTRAL).mean()),
-        "inside_widened": float((np.abs(z) <= CENTRAL * inflation).mean()),
-        "r2_over_level_mean": gain,
-        "spearman": _spearman(y, mean),
-        "spearman_level_mean": _spearman(y, plain),
-        "inflation": inflation,
-    }
-    return process.model_copy(update={"inflation": inflation}), check
-
-
-def left_out(process: Process, kernel: Array, groups: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Mean and variance (noise included) of each example given the other groups, in closed form.
-
-    With B the rows of a group and Q = (K + noise)^-1: mean_B = y_B - Q_BB^-1 (Q y)_B, covariance_B = Q_BB^-1.
-    (Rasmussen and Williams 2006, section 5.4.2, for blocks.)
-    """
-    y, noise = np.asarray(process.targets), np.asarray(process.noise) + process.own
-    inverse = np.linalg.inv(kernel + np.diag(noise))
-    alpha = inverse @ y
-    mean, variance = np.zeros(len(y)), np.zeros(len(y))
-    for group in range(int(groups.max()) + 1):
-        rows = np.flatnonzero(groups == group)
-        block = np.linalg.inv(inverse[np.ix_(rows, rows)])
-        mean[rows] = y[rows] - block @ alpha[rows]
-        variance[rows] = np.diag(block)
-    return mean, variance
-
-
-def _others(y: Array, groups: NDArray[np.int64], kept: Sequence[Seen]) -> Array:
-    """The mean of the other groups at the level of each example; 0, the mean function, where there are none."""
-    names = np.array([s.level for s in kept])
-    beside = (names[:, None] == names) & (groups[:, None] != groups)
-    out: Array = beside @ y / np.maximum(1, beside.sum(axis=1))
-    return out
-
-
-def _spearman(a: Array, b: Array) -> float:
-    """Rank correlation; 0 where one of them is constant."""
-    ranks = [np.unique(v, return_inverse=True)[1].astype(float) for v in (a, b)]
-    if min(np.ptp(r) for r in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

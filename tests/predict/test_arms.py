@@ -12,12 +12,12 @@ from autotts.predict.arm_learning import (
     MOST,
     checked,
     fit_arms,
-    left_out,
     log_odds,
     regressor,
     thinned,
 )
 from autotts.predict.arms import ArmModel, Process, Seen, describe, effort, mixed, setting
+from autotts.predict.held_out import left_out
 from tests.predict.surface import ARMS, LEVELS, WORK, seen, some, truth
 
 
@@ -237,7 +237,8 @@ def test_it_goes_through_json_and_is_the_same_each_time(learned):
     again = ArmModel.from_json(json.loads(json.dumps(learned.to_json())))
     assert again == learned
     for a, b in zip(vars_of(again), vars_of(learned), strict=True):
-        assert (a == b).all()
+        # The last bits depend on how many threads linear algebra had.
+        assert a == pytest.approx(b, rel=1e-9)
     assert fit(some(120, np.random.default_rng(0))).to_json() == learned.to_json()
 
 
