@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from autotts.strategies.arms import parse
 ERROR = 0.05  # over all arms and looks of a level
 CHEAPER = 0.5  # no later arm costs less than this share of the cheapest of the first round
 COMPLETED = 3  # times at most that the frontier is measured on all prompts
+Fit: TypeAlias = Callable[[Sequence[Level], Archive, ArmModel | None, ArmModel | None], ArmModel | None]
 LEARNERS = frozenset({"guided"})  # proposers that need what was learned about arms
 
 
@@ -61,6 +63,7 @@ class Rounds:
     told: Callable[[], None] = lambda: None
     history: list[Round] = field(default_factory=list)
     model: ArmModel | None = None
+    fit: Fit = field(default_factory=lambda: learned)
     spread: tuple[float, float] = (0.0, 0.0)
 
     async def run(self) -> tuple[str, str]:
@@ -126,10 +129,10 @@ class Rounds:
     async def learn(self) -> None:
         """Learn from all levels what arms give and cost, where somebody wants to know."""
         if {"before", "allocation"} & set(self.recipe.pruning) or LEARNERS & set(self.recipe.proposers):
-            self.model = await asyncio.to_thread(learned, self.levels, self.like, self.prior, self.model)
+            self.model = await asyncio.to_thread(self.fit, self.levels, self.like, self.prior, self.model)
         if "allocation" in self.recipe.pruning:
             for level in self.levels:
-                level.model = self.model
+                level.model = self.model if trusted(level, self.model) else None
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
@@ -233,6 +236,21 @@ def learned(levels: Sequence[Level], like: Archive, prior: ArmModel | None, befo
         return None
     names = [level.name for level in levels]
     return fit_arms(seen, levels=names, work=like.work, seed=like.seed, prior=prior, like=before)
+
+
+def trusted(level: Level, model: ArmModel | None) -> bool:
+    """Whether a model agrees with what was seen at a level better than the mean of all arms there does.
+
+    What is learned from these very figures does. A model that does not is wrong, wherever it comes from: then arms are
+    compared as they were seen.
+    """
+    seen = level.seen()
+    if model is None or model.fallback or not seen:
+        return False
+    value, weight = np.array([s.value for s in seen]), np.array([s.prompts for s in seen], float)
+    believed = model.forecast([s.arm for s in seen], level.name).value
+    mean = float(weight @ value / weight.sum())
+    return bool(weight @ (believed - value) ** 2 <= weight @ (mean - value) ** 2)
 
 
 async def take(runner: Runner, level: Level, count: int, seed: int) -> None:

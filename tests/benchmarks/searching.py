@@ -27,7 +27,7 @@ from autotts.search.memory import Recalled, nearest, shelves, start
 from autotts.search.proposers import PROPOSERS
 from autotts.search.proposers.guided import Guided
 from autotts.search.recipe import Recipe
-from autotts.search.rounds import Rounds, design
+from autotts.search.rounds import Fit, Rounds, design
 from autotts.search.runs import Runner
 from autotts.search.screen import Screen
 from autotts.search.space import Space
@@ -51,6 +51,7 @@ class Method:
     recipe: Mapping[str, Any]
     neighbours: bool = True  # what is on the frontier of one level waits at the next ones
     sharing: bool = True  # draws are shared, and arms that follow from them are free
+    fit: Fit | None = None  # another predictor of arms than ours
     play: Callable[[Trial, Method], None] | None = None  # where it is no study of ours
 
 
@@ -184,6 +185,8 @@ def study(trial: Trial, method: Method) -> None:
     screen = Screen(seed=recipe.seed) if "before" in recipe.pruning else None
     asking = Asking([PROPOSERS[name]() for name in recipe.proposers], Guided(), screen)
     rounds = Rounds(recipe, runner, levels, trial.draw.ground.filled.mix, asking, like)
+    if method.fit is not None:
+        rounds.fit = method.fit
     if recipe.start == "memory":
         begin = start(trial.draw.ground.recalled, trial.space, like.work, trial.names)
         rounds.prior = begin.prior

@@ -165,7 +165,7 @@ def test_a_budget_below_the_cheapest_arm_is_code_3_and_names_it(cli: Cli, tmp_pa
     out = tmp_path / "out"
     ended = cli("optimize", "--study", small, "--out", out, "--quiet", "--budget", "1kflops")
     refused(ended, "below the cheapest arm", "one(model=S, temperature=0", "Mflops a prompt", code=3)
-    assert samples(out) <= 16  # it took a draw or two a prompt to know
+    assert samples(out) <= 5 * 8  # it took the first round to know: a few draws a prompt
 
 
 # ---------------------------------------------------------------- the database

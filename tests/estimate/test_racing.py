@@ -226,7 +226,7 @@ def test_bounds_without_replacement_never_rise_and_end_at_the_mean(rows, data) -
     tops = np.minimum(x + slack, 1.0)
     known = {"population": len(x), "guesses": guess, "tops": tops}
     bounds = [upper(x[:n], alpha, **known) for n in range(len(x) + 1)]
-    assert bounds == sorted(bounds, reverse=True)
+    assert max(np.diff(bounds)) <= 1e-12
     assert bounds[0] == pytest.approx(tops.mean()) and bounds[-1] <= x.mean() + 1e-9
 
 

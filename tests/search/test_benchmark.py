@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autotts.engine.memo import Memo, Memory
+from autotts.predict.arm_learning import fit_arms
+from autotts.predict.arms import ArmModel
+from autotts.search.archive import Archive
+from autotts.search.level import Level
 from autotts.search.measure import Table, measure
 from autotts.search.runs import Runner, depth, family
 from autotts.strategies.arms import parse, show
@@ -18,7 +24,7 @@ from tests.benchmarks.filled import Filled, fill, load
 from tests.benchmarks.hypervolume import area
 from tests.benchmarks.methods import play
 from tests.benchmarks.replaying import Fresh, Replayer, Shelf, measured
-from tests.benchmarks.searching import Draw, Ground, Method, Trial, known
+from tests.benchmarks.searching import Draw, Ground, Method, Trial, known, study
 from tests.search import bench
 
 COUNT = 4
@@ -178,3 +184,31 @@ def test_the_mean_curve_is_not_moved_by_one_lucky_moment() -> None:
 def test_methods_of_other_seeds_are_not_compared() -> None:
     with pytest.raises(SystemExit, match="the same seeds"):
         rows([curve("a", 0, 10), curve("a", 1, 10), curve("b", 0, 10)], "a")
+
+
+def inverted(
+    levels: Sequence[Level], like: Archive, prior: ArmModel | None, before: ArmModel | None
+) -> ArmModel | None:
+    """An adversary: it says of every arm the opposite of what was seen."""
+    seen = [replace(s, value=1 - s.value) for level in levels for s in level.seen()]
+    if not seen:
+        return None
+    return fit_arms(seen, levels=[level.name for level in levels], work=like.work, seed=like.seed)
+
+
+def test_an_adversarial_predictor_costs_tokens_and_not_the_frontier(ground: Ground) -> None:
+    """Not worse than without any prediction, beyond noise, for at most twice the tokens."""
+    ended, spent = {}, {}
+    for name, method in (
+        ("plain", Method({"start": "designed", "pruning": ()})),
+        ("adversary", Method({"start": "designed"}, fit=inverted)),
+    ):
+        ended[name], spent[name] = [], []
+        for seed in range(4):
+            trial = Trial(Draw(ground, seed), rounds=8)
+            study(trial, method)
+            ended[name].append(trial.heights[-1].gain)
+            spent[name].append(trial.tokens[-1])
+    gaps = np.array(ended["adversary"]) - np.array(ended["plain"])
+    assert gaps.mean() + 2 * gaps.std(ddof=1) / np.sqrt(len(gaps)) >= 0
+    assert sum(spent["adversary"]) <= 2 * sum(spent["plain"])
