@@ -131,8 +131,9 @@ class Rounds:
         if {"before", "allocation"} & set(self.recipe.pruning) or LEARNERS & set(self.recipe.proposers):
             self.model = await asyncio.to_thread(self.fit, self.levels, self.like, self.prior, self.model)
         if "allocation" in self.recipe.pruning:
+            believed = self.model if trusted(self.levels, self.model) else None
             for level in self.levels:
-                level.model = self.model if trusted(level, self.model) else None
+                level.model = believed
 
     async def _race(self, level: Level, slot: Slot) -> Raced:
         error = ERROR / max(1, self.recipe.trials // len(self.levels))
@@ -238,19 +239,23 @@ def learned(levels: Sequence[Level], like: Archive, prior: ArmModel | None, befo
     return fit_arms(seen, levels=names, work=like.work, seed=like.seed, prior=prior, like=before)
 
 
-def trusted(level: Level, model: ArmModel | None) -> bool:
-    """Whether a model agrees with what was seen at a level better than the mean of all arms there does.
+def trusted(levels: Sequence[Level], model: ArmModel | None) -> bool:
+    """Whether a model agrees with what was seen better than the mean of all arms of each level does.
 
     What is learned from these very figures does. A model that does not is wrong, wherever it comes from: then arms are
     compared as they were seen.
     """
-    seen = level.seen()
-    if model is None or model.fallback or not seen:
+    if model is None or model.fallback:
         return False
-    value, weight = np.array([s.value for s in seen]), np.array([s.prompts for s in seen], float)
-    believed = model.forecast([s.arm for s in seen], level.name).value
-    mean = float(weight @ value / weight.sum())
-    return bool(weight @ (believed - value) ** 2 <= weight @ (mean - value) ** 2)
+    off = {"model": 0.0, "mean": 0.0}
+    for level in levels:
+        seen = level.seen()
+        if seen:
+            value, weight = np.array([s.value for s in seen]), np.array([s.prompts for s in seen], float)
+            believed = model.forecast([s.arm for s in seen], level.name).value
+            off["model"] += float(weight @ (believed - value) ** 2)
+            off["mean"] += float(weight @ (weight @ value / weight.sum() - value) ** 2)
+    return off["model"] <= off["mean"]
 
 
 async def take(runner: Runner, level: Level, count: int, seed: int) -> None:
