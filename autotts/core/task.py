@@ -30,7 +30,8 @@ class Task:
     """What is asked, how an answer is read and graded, and in what mix the levels come.
 
     `reader` and `grader` are names in the registries of `autotts.tasks`, so that a policy can state them.
-    `mix` maps each level to its share of the traffic, and is empty for a task without levels.
+    `mix` maps each level to its share of the traffic, and is empty for a task without levels. `instruction` tells a
+    chat model in what form the reader expects the answer.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Task:
     source: Source
     read: Callable[[str], str | None]
     grade: Callable[[str, str], bool]
+    instruction: str = ""

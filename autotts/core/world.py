@@ -16,7 +16,8 @@ class Binding:
 
     `id` names everything that changes a draw: model@revision, template, step delimiter, sampler defaults, epoch.
     `ticks` are units of virtual time a generated token (the same for all models unless speeds are known for all).
-    `max_tokens` bounds the generated tokens of a whole path.
+    `max_tokens` bounds the generated tokens of a whole path. `stretch` bounds how many of this binding's own tokens
+    a token of another model's text takes: a text is charged so many when it is shown, and what it took on arrival.
     """
 
     id: str
@@ -24,18 +25,24 @@ class Binding:
     ticks: int = 1
     prices: Prices = Prices()
     max_tokens: int = 1 << 30
+    stretch: int = 1
 
 
 class Meter:
     """Counts a running draw's tokens where they arrive.
 
     `moved`, if an engine has set it, is asked before n tokens are counted; False means that they are not wanted.
+    `prompt` is the whole prompt in the model's own tokens, once the backend has said it. `lost` is what earlier
+    attempts at the same draw have generated, and `calls` how many attempts the backend began.
     """
 
-    __slots__ = ("generated", "moved")
+    __slots__ = ("calls", "generated", "lost", "moved", "prompt")
 
     def __init__(self) -> None:
         self.generated = 0
+        self.prompt: int | None = None
+        self.lost = 0
+        self.calls = 0
         self.moved: Callable[[int], bool] | None = None
 
     def add(self, count: int) -> None:
@@ -55,7 +62,12 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: a `Node` or a score, the tokens it took, and the state (text, latent) that only stores see."""
+    """What came back: a `Node` or a score, the tokens it took, and the state (text, latent) that only stores see.
+
+    `usage.prompt + usage.cached` are the whole prefix of one attempt in the model's own tokens, `usage.generated` what
+    the value took. `usage.cancelled` is what attempts that came to nothing had generated, and `usage.calls` counts
+    all attempts that the backend began: each of them has read the prompt.
+    """
 
     value: Any
     usage: Usage

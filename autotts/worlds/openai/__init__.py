@@ -1,0 +1,1 @@
+"""Models behind servers in OpenAI's form, as a world."""

@@ -1,0 +1,1 @@
+"""Models that score answers: process and outcome reward models, and judges."""
