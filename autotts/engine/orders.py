@@ -22,8 +22,9 @@ _SIZE = 16  # bytes of a key or a digest
 class Order:
     """One request as issued: an ask with its sample key and its place in the run.
 
-    `prefix` is the path that is read, in tokens; `begun` and `due` are moments; `worth` is the price of what it
-    generated, once the reply is known; `echoes` are later asks for the same score.
+    `prefix` is the path that is read, in tokens, `fresh` how many of them were charged as new; `begun` and `due` are
+    moments; `worth` is the price of what it generated, once the reply is known; `echoes` are later asks for the same
+    score.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Order:
         "due",
         "echoes",
         "frame",
+        "fresh",
         "key",
         "live",
         "meter",
@@ -57,6 +59,7 @@ class Order:
         self.frame: Frame
         self.pos: int
         self.prefix: int
+        self.fresh: int
         self.begun: int
         self.due: int
         self.worth: int

@@ -163,7 +163,8 @@ class Scheduler:
     def _know(self, order: Order, reply: Reply, due: int) -> None:
         order.reply = reply
         order.due = due
-        order.worth = order.binding.prices.of_generated(order.prefix, reply.usage.generated)
+        usage = reply.usage
+        order.worth = order.binding.prices.of_generated(usage.prompt + usage.cached, usage.generated)
         self._known += order.worth
         del self._unknown[order.seq]
         heappush(self._heap, (due, order.seq, order))
@@ -199,18 +200,32 @@ class Scheduler:
         """An order has arrived: charge what it generated, and know its node."""
         reply, book, ask = order.reply, order.book, order.ask
         assert reply is not None
-        book.generated += reply.usage.generated
+        usage = reply.usage
+        book.generated += usage.generated
         self.total += order.worth
         self._known -= order.worth
         del self._running[order.seq]
         value = reply.value
+        read = usage.prompt + usage.cached
         if type(ask) is Draw:
-            self._paths.extend(value, ask.node, order.prefix)
+            if read != order.prefix and ask.node.depth == 0 and not value.failed:
+                self._paths.learn(book, ask.node, read)
+            self._paths.extend(value, ask.node)
             book.seen.add(value.key)
         elif type(ask) is not Score:
-            self._paths.blend(value, order.prefix)
+            self._paths.blend(value, read)
             book.seen.add(value.key)
+        elif read != order.prefix and usage.calls:
+            self._paths.learn(book, ask.node, read)
+        if read != order.prefix:
+            self._correct(order, read)
         return value
+
+    def _correct(self, order: Order, read: int) -> None:
+        """The backend has read another number of tokens than was charged: the prompt's were a bound."""
+        order.fresh, more = order.book.correct(order.fresh, order.prefix, read)
+        order.prefix = read
+        self.total += more
 
     @staticmethod
     def _value(item: Waiting) -> Any:
@@ -291,6 +306,7 @@ class Scheduler:
             if first is not None:
                 return self._echo(Echo(seq, ask, frame, pos, first))
             new, whole = self._paths.show(book, ask.node)
+            new, whole = new * binding.stretch, whole * binding.stretch
         elif kind is Draw:
             if ask.node.done and ask.spec.move == "extend":
                 raise PlanError(f"the plan extends a node that is done (key {ask.node.key.hex()})")
@@ -301,11 +317,10 @@ class Scheduler:
         if self.cap is not None and not self._affordable(price):
             raise _Ended("cap")
         self.total += price
-        book.prompt += new
-        book.cached += whole - new
-        book.calls += 1
+        book.show(new, whole)
         order = Order(seq, ask, key, book)
         order.frame, order.pos, order.prefix, order.begun = frame, pos, whole, self.now
+        order.fresh = new
         if kind is Score:
             self._scored[key] = order
         self._running[seq] = self._unknown[seq] = order
@@ -359,6 +374,9 @@ class Scheduler:
 
     def _drop(self, order: Order) -> None:
         order.live = False
+        read = self._read(order)
+        if read != order.prefix:
+            self._correct(order, read)
         made = self._made(order, self.now)
         order.book.cancelled += made
         self.total += order.binding.prices.of_generated(order.prefix, made)
@@ -370,6 +388,15 @@ class Scheduler:
         if type(order.ask) is Score:
             del self._scored[order.key]
         self._dropped.append(order)
+
+    def _read(self, order: Order) -> int:
+        """Tokens of its prompt as far as a dropped order can know them: on virtual time, from those that arrived."""
+        if self.on_clock and order.meter.prompt is not None:
+            return order.meter.prompt
+        ask = order.ask
+        if type(ask) is Draw and ask.node.depth == 0:
+            return self._paths.length[ask.node.key] + order.book.shift
+        return order.prefix
 
     def _affordable(self, price: int) -> bool:
         """May a prompt be charged now? Everything issued before it in the same turn is in the total."""
