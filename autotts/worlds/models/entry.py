@@ -77,7 +77,7 @@ class Scoring:
     kind: str
     shape: str
     reduce: str = "last"
-    options: Mapping[str, Any] = NOTHING
+    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Entry:
     scoring: Scoring | None = None
     max_tokens: int = 2048
     context: int | None = None
-    extra: Mapping[str, Any] = NOTHING
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     @property
     def draws(self) -> bool:
