@@ -1,0 +1,40 @@
+"""How long an attempt may take, and how often a call is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the first piece of an answer, between two pieces, and for the whole of one attempt."""
+
+    connect: float = 10.0
+    first: float = 300.0
+    between: float = 120.0
+    total: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a call is tried, and how long is waited in between (full jitter below a doubling bound).
+
+    Parameters
+    ----------
+    tries
+        Attempts at one call, the first included.
+    first, longest
+        Seconds: the bound of the first wait, and of any.
+    spare, share
+        All calls together may be retried `spare` times and `share` times per call made; so a server that fails half
+        of the time is borne, and one that always fails is not hammered.
+    patience
+        Seconds that a call waits for a server when all are dead.
+    """
+
+    tries: int = 6
+    first: float = 0.5
+    longest: float = 30.0
+    spare: int = 10
+    share: float = 0.5
+    patience: float = 60.0
