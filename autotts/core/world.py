@@ -34,21 +34,41 @@ class Meter:
     `moved`, if an engine has set it, is asked before n tokens are counted; False means that they are not wanted.
     `prompt` is the whole prompt in the model's own tokens, once the backend has said it. `lost` is what earlier
     attempts at the same draw have generated, and `calls` how many attempts the backend began.
+
+    A world that queues or repeats requests sets `waiting` when it is asked, and calls `begin` right before each
+    attempt is sent, `refused` where that one never reached the backend. `ahead` is the most that the backend may have
+    generated beyond what was counted: a draw that is cancelled is charged it. `again`, if an engine has set it, makes
+    room for one more attempt or raises.
     """
 
-    __slots__ = ("calls", "generated", "lost", "moved", "prompt")
+    __slots__ = ("again", "ahead", "calls", "generated", "lost", "moved", "prompt", "waiting")
 
     def __init__(self) -> None:
         self.generated = 0
         self.prompt: int | None = None
         self.lost = 0
         self.calls = 0
+        self.ahead = 0
+        self.waiting = False
         self.moved: Callable[[int], bool] | None = None
+        self.again: Callable[[], None] | None = None
 
     def add(self, count: int) -> None:
         """Count tokens that have just arrived."""
         if self.moved is None or self.moved(count):
             self.generated += count
+
+    def begin(self) -> None:
+        """Count an attempt that is about to be sent; raises where a limit has no room for another."""
+        if self.again is not None:
+            self.again()
+        self.calls += 1
+        self.waiting = False
+
+    def refused(self) -> None:
+        """Take the last attempt back: it never reached the backend, which has read nothing of it."""
+        self.calls -= 1
+        self.waiting = self.calls == 0
 
 
 class Request(Protocol):
