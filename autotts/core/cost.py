@@ -1,4 +1,4 @@
-"""Usage, prices and amounts: the one file that turns tokens into FLOPs, eFLOPs, dollars or calls.
+"""Usage, prices and amounts: the one file that turns tokens into FLOPs, eFLOPs, seconds, dollars or calls.
 
 All prices are whole numbers of a unit's smallest part, so that sums and limits are exact.
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from autotts.core.latency import Latency
 from autotts.errors import InputError
 
-# The smallest part of each unit: a FLOP, a token, a call, a millionth of a second, 1e-12 dollars.
+# The smallest part of each unit: a FLOP, a token, a call, 1e-12 seconds, 1e-12 dollars.
 PARTS: dict[str, int] = {
     "flops": 1,
     "eflops": 1,
     "tokens": 1,
     "calls": 1,
-    "s": 10**6,
+    "s": 10**12,
     "usd": 10**12,
 }
 PREFIXES: dict[str, float] = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -25,6 +28,25 @@ _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?([kMGTP]?
 
 # Arithmetic intensity of a B200 in FLOP per byte, as Kinetics (2506.05333) sets it.
 INTENSITY = 562.5
+
+# Bytes of a number in each form that weights and caches are stored in. mxfp4 has one byte of scale for 32 numbers.
+BYTES: dict[str, float] = {
+    "fp32": 4,
+    "bf16": 2,
+    "fp16": 2,
+    "fp8": 1,
+    "int8": 1,
+    "mxfp4": 0.53125,
+    "int4": 0.5,
+}
+
+
+def bytes_of(form: str | None) -> float:
+    """Bytes of a number that is stored in a form such as bf16 (where none is said), fp8 or int4."""
+    try:
+        return BYTES[form or "bf16"]
+    except KeyError:
+        raise InputError(f"quantisation: expected one of {', '.join(BYTES)}, found {form!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +102,12 @@ def _positions(first: int, count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model's cost is computed from. Parameters are plain counts (embedding included); dollars per million."""
+    """What a model's cost is computed from. Parameters are plain counts (embedding included); dollars per million.
+
+    Of a mixture of experts, `active_parameters` are those that `experts_per_token` of its `experts` use, and
+    `expert_parameters` are one expert's over all layers. Weights and cache are stored as `quantisation` and
+    `kv_quantisation` say, in bf16 where they do not. `latency` is what was measured of it on the machine that answers.
+    """
 
     name: str
     revision: str
@@ -93,14 +120,44 @@ class ModelCard:
     usd_prompt: float | None = None
     usd_cached: float | None = None
     usd_generated: float | None = None
+    experts: int | None = None
+    experts_per_token: int | None = None
+    expert_parameters: int | None = None
+    quantisation: str | None = None
+    kv_quantisation: str | None = None
+    latency: Latency | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> ModelCard:
+        """The card that `dataclasses.asdict` made this of; keys of later versions are left out."""
+        names = {field.name for field in fields(cls)}
+        known = {key: value for key, value in data.items() if key in names}
+        if isinstance(known.get("latency"), Mapping):
+            names = {field.name for field in fields(Latency)}
+            known["latency"] = Latency(**{k: v for k, v in known["latency"].items() if k in names})
+        return cls(**known)
+
+    def with_experts(self, count: int) -> ModelCard:
+        """The same weights with another number of experts a token, and what is active then."""
+        if None in (self.experts, self.experts_per_token, self.expert_parameters, self.active_parameters):
+            raise InputError(
+                f"model {self.name!r}: active parameters with {count} experts a token are unknown: give "
+                "active_parameters, or experts, experts_per_token, expert_parameters and active_parameters of its card"
+            )
+        if not 1 <= count <= int(self.experts or 0):
+            raise InputError(f"model {self.name!r}: expected experts_per_token from 1 to {self.experts}, found {count}")
+        more = (count - int(self.experts_per_token or 0)) * int(self.expert_parameters or 0)
+        return replace(self, experts_per_token=count, active_parameters=int(self.active_parameters or 0) + more)
 
     def prices(self, unit: str) -> Prices:
-        """Prices of this model's tokens in a unit; an unknown size or price is an error, not a zero.
+        """Prices of this model's tokens in a unit; an unknown size, price or speed is an error, not a zero.
 
         FLOPs: 2 P_active a token, and 4 * heads * head_dim * layers for each position that it attends to; a card
         without any shape (layers, heads, kv_heads, head_dim) is priced without that term.
-        eFLOPs add the memory traffic of the cache, at bf16: 4 * kv_heads * head_dim * layers * I a position and
+        eFLOPs add the memory traffic of the cache: 2 * kv_heads * head_dim * layers * bytes * I a position and
         generated token (Kinetics, 2506.05333; the prompt's cache is written once and read by each token).
+        Seconds are the engine's own, of one sequence's share while `latency.batch` of them run: c a call, b a prompt
+        token and 2a for each position before it, n / N + k0 + m * context a generated token. Prompts are not padded.
         """
         if unit == "tokens":
             return Prices()
@@ -110,10 +167,14 @@ class ModelCard:
             return self._flops(unit)
         if unit == "usd":
             return self._dollars()
-        raise InputError(
-            f"no speed is known for model {self.name!r}, so a budget in {unit!r} cannot be held; "
-            "expected one of flops, eflops, tokens, usd, calls: give the budget in one of these"
-        )
+        if unit == "s" and self.latency is not None:
+            return _seconds(self.latency)
+        if unit == "s":
+            raise InputError(
+                f"no speed is known for model {self.name!r}, so a budget in 's' cannot be held: run `autotts models "
+                "measure`, or give the budget in flops, eflops, tokens, usd or calls"
+            )
+        raise InputError(f"expected a unit of {', '.join(PARTS)}, found {unit!r}")
 
     def _flops(self, unit: str) -> Prices:
         active = self.active_parameters or self.parameters
@@ -127,7 +188,8 @@ class ModelCard:
             )
         layers, heads, kv_heads, head_dim = (int(x or 0) for x in shape)
         context = 4 * heads * head_dim * layers
-        memory = round(4 * kv_heads * head_dim * layers * INTENSITY) if unit == "eflops" else 0
+        element = bytes_of(self.kv_quantisation)
+        memory = round(2 * kv_heads * head_dim * layers * element * INTENSITY) if unit == "eflops" else 0
         return Prices(2 * active, 0, 2 * active, context, context + memory)
 
     def _dollars(self) -> Prices:
@@ -141,6 +203,18 @@ class ModelCard:
             round(x * PARTS["usd"] / 1e6) for x in (self.usd_prompt, cached, self.usd_generated)
         )
         return Prices(prompt, stored, generated)
+
+
+def _seconds(speed: Latency) -> Prices:
+    """Of a I^2 + b I + c for a prompt, and n / N + k0 + m * context for a generated token."""
+    part = PARTS["s"]
+    return Prices(
+        prompt=round((speed.a + speed.b) * part),  # the sum of a + 2 a p over positions p is a I^2
+        generated=round((speed.n / speed.batch + speed.k0) * part),
+        prompt_context=round(2 * speed.a * part),
+        generated_context=round(speed.m * part),
+        call=round(speed.c * part),
+    )
 
 
 @dataclass(frozen=True, slots=True)

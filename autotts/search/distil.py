@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,9 +174,8 @@ def _cards(policy: Policy, found: Found) -> dict[str, ModelCard]:
 
 
 def _card(data: Mapping[str, Any], name: str) -> ModelCard:
-    names = {field.name for field in fields(ModelCard)}
     try:
-        return ModelCard(**{key: value for key, value in data.items() if key in names})
+        return ModelCard.of(data)
     except TypeError as error:
         raise InputError(f"policy.json: models.{name}.card: {error}") from None
 
