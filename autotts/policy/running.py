@@ -1,23 +1,28 @@
-"""`autotts run`: a prompt, or a file of prompts, answered by a policy on the embedded models."""
+"""`autotts run`: a prompt, or a file of any length with prompts, answered by a policy on the embedded models."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from autotts.core.cost import parse_amount
-from autotts.errors import InputError
-from autotts.policy.files import write_atomic
+from autotts.errors import BackendError, InputError
+from autotts.policy.answers import Answers, as_dict, open_answers, written
+from autotts.policy.prompts import Prompts, open_prompts
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered, Promptable, answer
 from autotts.tasks import READERS
 from autotts.worlds.tiny import Tiny, open_tiny
 
-AT_ONCE = 64  # prompts of a file
+__all__ = ["amounts", "answer_file", "as_dict", "opened", "run", "run_file"]
+
+AT_ONCE: Final = 64  # prompts of a file
+AHEAD: Final = 1024  # prompts that are begun or done and not written: so far a slow one holds up no other
 
 
 def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
@@ -38,14 +43,21 @@ def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | No
         Before anything is drawn: a prompt that the models cannot read, or a budget below the cheapest arm.
     """
     mean, limit = amounts(policy.unit, budget, cap)
+
+    async def one(world: Promptable) -> Answered:
+        async with session_of(world):
+            return await answer(policy, world, prompt, budget=mean, cap=limit)
+
     with opened(policy) as world:
-        return asyncio.run(answer(policy, world, prompt, budget=mean, cap=limit))
+        return asyncio.run(one(world))
 
 
 def run_file(
     policy: Policy, source: Path, target: Path, *, budget: str | None = None, cap: str | None = None
 ) -> dict[str, Any]:
     """Answer every prompt of a file; answers are written in order as they come, and a second run goes on.
+
+    The files may be of any length: neither is ever held in memory.
 
     Parameters
     ----------
@@ -60,152 +72,116 @@ def run_file(
         `prompts`, `answered` (with an answer), `cost` in parts of `unit`, of the whole output.
     """
     mean, limit = amounts(policy.unit, budget, cap)
-    prompts = read_prompts(source)
-    rows = _written(target, prompts, policy)
     with opened(policy) as world:
-        for number, prompt in enumerate(prompts[len(rows) :], len(rows) + 1):
+        return answer_file(policy, world, source, target, mean=mean, limit=limit)
+
+
+def answer_file(
+    policy: Policy,
+    world: Promptable,
+    source: Path,
+    target: Path,
+    *,
+    mean: float | None = None,
+    limit: int | None = None,
+    at_once: int = AT_ONCE,
+) -> dict[str, Any]:
+    """As `run_file`, in a world that is open; amounts are in parts of the policy's unit.
+
+    Parameters
+    ----------
+    world
+        Its `session()`, if it has one, is entered while prompts are answered.
+    at_once
+        Prompts that are answered at the same time.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"--output {target}: expected another file than --input, found the same")
+    with open_prompts(source) as prompts:
+        left = iter(prompts)
+        tally, whole = written(target, left, policy)
+        for number, prompt in enumerate(left, tally.prompts + 1):
             try:
                 world.root(prompt)  # all can be read, before anything is spent
             except InputError as error:
                 raise InputError(f"--input {source}, prompt {number}: {error}") from None
-            policy.route(prompt, mean)
-        asyncio.run(_answer_all(policy, world, prompts, rows, target, mean, limit))
+            if number == tally.prompts + 1:
+                policy.route(prompt, mean)  # a budget that cannot be met is so for every prompt
+
+        async def one(index: int, prompt: str) -> Answered:
+            return await answer(policy, world, prompt, budget=mean, cap=limit, token=str(index))
+
+        with open_answers(target, policy, tally, whole) as answers:
+            try:
+                asyncio.run(_answer_all(world, prompts, answers, one, at_once))
+            except BackendError as error:
+                raise BackendError(
+                    f"{error}; the answers to the first {tally.prompts} prompts are in {target}: run the same command "
+                    "again to go on"
+                ) from error
     return {
         "format": "autotts.answers/1",
-        "prompts": len(rows),
-        "answered": sum(row["answer"] is not None for row in rows),
-        "cost": sum(row["cost"] for row in rows),
+        "prompts": tally.prompts,
+        "answered": tally.answered,
+        "cost": tally.cost,
         "unit": policy.unit,
         "output": str(target),
     }
 
 
 async def _answer_all(
-    policy: Policy,
     world: Promptable,
-    prompts: Sequence[str],
-    rows: list[dict[str, Any]],
-    target: Path,
-    mean: float | None,
-    limit: int | None,
+    prompts: Prompts,
+    answers: Answers,
+    one: Callable[[int, str], Awaitable[Answered]],
+    at_once: int,
 ) -> None:
-    """A window of prompts runs at once; a line is written when it and all before it are done."""
-    window = asyncio.Semaphore(AT_ONCE)
+    """Some prompts run at once, few are ahead of the last that is written, and each is written when its turn comes."""
+    slots = asyncio.Semaphore(at_once)
+    ahead: deque[asyncio.Task[Answered]] = deque()
 
-    async def one(index: int) -> Answered:
-        async with window:
-            return await answer(policy, world, prompts[index], budget=mean, cap=limit, token=str(index))
+    async def begun(index: int, prompt: str) -> Answered:
+        try:
+            return await one(index, prompt)
+        finally:
+            slots.release()
 
+    begin = answers.tally.prompts
     try:
-        with target.open("a", encoding="utf-8") as file:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(i)) for i in range(len(rows), len(prompts))]
-                for task in tasks:
-                    row = as_dict(await task) | {"policy": policy.digest}
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
-                    rows.append(row)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    except BaseExceptionGroup as errors:
-        cause = _first(errors)
-        raise (_unwritable(target, cause) if isinstance(cause, OSError) else cause) from None
+        async with session_of(world), asyncio.TaskGroup() as group:
+            for index, prompt in enumerate(islice(prompts, begin, None), begin):
+                if len(ahead) >= AHEAD:
+                    await asyncio.wait(list(islice(ahead, 1)))
+                await slots.acquire()
+                _write_done(ahead, answers)
+                ahead.append(group.create_task(begun(index, prompt)))
+            while ahead:
+                await asyncio.wait(list(islice(ahead, 1)))
+                _write_done(ahead, answers)
+    except BaseException as error:
+        cause = _first(error)
+        if not isinstance(cause, OSError):  # else the output is broken, and what is there stays as it is
+            _write_done(ahead, answers)
+        raise cause from None
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
+def _write_done(ahead: deque[asyncio.Task[Answered]], answers: Answers) -> None:
+    """Write the answers that are there, up to the first that is not."""
+    while ahead and ahead[0].done() and not ahead[0].cancelled() and ahead[0].exception() is None:
+        answers.write(ahead.popleft().result())
+
+
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-def _unwritable(target: Path, error: OSError) -> InputError:
-    return InputError(
-        f"--output {target}: cannot be written: {error.strerror}; what is there is kept: make room or give another "
-        "file, and run the same command again"
-    )
-
-
-def as_dict(done: Answered) -> dict[str, Any]:
-    """An answer as one JSON object."""
-    return {
-        "prompt": done.prompt,
-        "answer": done.answer,
-        "confidence": done.confidence,
-        "arm": done.arm,
-        "bin": done.bin,
-        "draws": done.draws,
-        "cost": done.cost,
-        "unit": done.unit,
-        "ended": done.ended,
-        "tokens": {name: u.generated + u.cancelled for name, u in done.usage.items()},
-    }
-
-
-def read_prompts(source: Path) -> list[str]:
-    """Prompts of a file: JSON lines with the key `prompt` (`.jsonl`), or a prompt a line."""
-    try:
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"--input {source}: expected UTF-8, found a bad byte at {error.start}") from None
-    except OSError as error:
-        raise InputError(f"--input {source}: cannot be read: {error.strerror}") from None
-    out: list[str] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        out.append(_prompt(line, f"--input {source}, line {number}") if source.suffix == ".jsonl" else line.strip())
-    if not out:
-        raise InputError(f"--input {source}: expected at least one prompt, found an empty file")
-    return out
-
-
-def _prompt(line: str, where: str) -> str:
-    try:
-        prompt = json.loads(line)["prompt"]
-    except (ValueError, KeyError, TypeError):
-        prompt = None
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise InputError(f"{where}: expected a JSON object with a text `prompt`, found {line[:60]!r}")
-    return prompt
-
-
-def _written(target: Path, prompts: Sequence[str], policy: Policy) -> list[dict[str, Any]]:
-    """What an earlier run wrote; a broken last line is dropped, and answers to other prompts are an error."""
-    if not target.is_file():  # a device or a pipe has no earlier run in it
-        return []
-    try:
-        lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--output {target}: expected answers of an earlier run, or no file: {error}") from None
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines):
-        row: Any
-        try:
-            row = json.loads(line) if line.endswith("\n") else None
-        except ValueError:
-            row = None
-        if row is None and number == len(lines) - 1:
-            break
-        fault = _foreign(row, prompts[number] if number < len(prompts) else None, policy)
-        if fault:
-            raise InputError(
-                f"--output {target}, line {number + 1}: expected the answer of this policy to prompt {number + 1} of "
-                f"--input, found {fault}: give a new --output, or delete this one"
-            )
-        rows.append(row)
-    if len(rows) < len(lines):
-        write_atomic(target, "".join(lines[: len(rows)]))
-    return rows
-
-
-def _foreign(row: Any, prompt: str | None, policy: Policy) -> str:
-    """What is wrong with a line of an earlier run, if anything is."""
-    if not isinstance(row, dict) or "answer" not in row or not isinstance(row.get("cost"), int):
-        return "a line that is no answer"
-    if row.get("prompt") != prompt:
-        return "another prompt" if prompt is not None else "more lines than prompts"
-    return "" if row.get("policy") == policy.digest else "the answer of another policy"
+def session_of(world: Promptable) -> AbstractAsyncContextManager[Any]:
+    """What is to be entered in the event loop before a world is asked: its `session()`, if it has one."""
+    session = getattr(world, "session", None)
+    entered: AbstractAsyncContextManager[Any] = nullcontext() if session is None else session()
+    return entered
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from autotts.errors import BudgetError, InputError
-from autotts.policy.running import amounts, as_dict, opened, read_prompts, run, run_file
+from autotts.policy.prompts import open_prompts
+from autotts.policy.running import amounts, as_dict, opened, run, run_file
 from autotts.policy.schema import Policy
 from autotts.policy.serving import answer
 from autotts.tasks import READERS
@@ -86,7 +87,8 @@ def test_no_thread_outlives_a_run(policy: Policy) -> None:
 
 def test_a_file_is_checked_whole_before_the_first_answer(policy: Policy, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("solve: 1+2\n\n solve: 3*4 \nsolve: x\n")
-    assert read_prompts(tmp_path / "in.txt") == ["solve: 1+2", "solve: 3*4", "solve: x"]
+    with open_prompts(tmp_path / "in.txt") as prompts:
+        assert list(prompts) == ["solve: 1+2", "solve: 3*4", "solve: x"]
     with pytest.raises(InputError, match="prompt 3: the embedded models cannot read the symbol 'x'"):
         run_file(policy, tmp_path / "in.txt", tmp_path / "out.jsonl")
     (tmp_path / "in.txt").write_text("solve: 1+2\n")
