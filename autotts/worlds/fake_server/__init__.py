@@ -1,1 +1,9 @@
 """A real HTTP server in OpenAI's form with scripted models, faults and its own token count, for tests."""
+
+from autotts.worlds.fake_server.counts import Counts, Record, Tally
+from autotts.worlds.fake_server.faults import KINDS, Faults
+from autotts.worlds.fake_server.models import FakeModel, echo
+from autotts.worlds.fake_server.pace import Pace
+from autotts.worlds.fake_server.server import FakeServer, serving
+
+__all__ = ["KINDS", "Counts", "FakeModel", "FakeServer", "Faults", "Pace", "Record", "Tally", "echo", "serving"]

@@ -1,0 +1,214 @@
+"""The JSON of answers: whole ones and the chunks of streams, for chat and text completions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotts.worlds.fake_server.drawing import Drawn, alternatives, log_probability
+from autotts.worlds.fake_server.forms import Asked
+from autotts.worlds.fake_server.models import FakeModel
+from autotts.worlds.fake_server.text import Vocabulary
+
+Json = dict[str, Any]
+
+
+def usage(prompt: int, generated: int, *, cached: int | None = None, thought: int | None = None) -> Json:
+    """The `usage` of an answer; `cached` and `thought` are None where the server does not tell them."""
+    form: Json = {
+        "prompt_tokens": prompt,
+        "total_tokens": prompt + generated,
+        "completion_tokens": generated,
+        "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+    }
+    if thought is not None:
+        form["completion_tokens_details"] = {"reasoning_tokens": thought}
+    return form
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request's answer.
+
+    Parameters
+    ----------
+    name
+        Its id.
+    drawn
+        The choices: n of each prompt.
+    reasoning
+        The name of the field that thinking goes into.
+    cached
+        Tokens of the prompt that were cached; None where that is not told.
+    """
+
+    asked: Asked
+    name: str
+    drawn: Sequence[Drawn]
+    vocabulary: Vocabulary
+    reasoning: str
+    cached: int | None
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of the prompts, each counted once."""
+        return sum(len(path.tokens) for path in self.asked.paths)
+
+    def usage(self, sent: int) -> Json:
+        """The usage when `sent` tokens of each choice, at most, were generated."""
+        generated = sum(min(sent, len(one.tokens)) for one in self.drawn)
+        thought = sum(min(sent, one.thought) for one in self.drawn)
+        tells = self.asked.chat and self.asked.model.thinks
+        return usage(self.prompt, generated, cached=self.cached, thought=thought if tells else None)
+
+    def _top(self, kind: str) -> Json:
+        return {"id": self.name, "object": kind, "created": int(time.time()), "model": self.asked.model.name}
+
+    # ------------------------------------------------------------------ whole answers
+
+    def whole(self) -> Json:
+        """The answer to a request that does not stream."""
+        choice = self._whole_message if self.asked.chat else self._whole_text
+        form = self._top("chat.completion" if self.asked.chat else "text_completion")
+        form["choices"] = [choice(index, one) for index, one in enumerate(self.drawn)]
+        form["usage"] = self.usage(1 << 60)
+        if self.asked.chat and self.asked.ids:
+            form["prompt_token_ids"] = self.vocabulary.ids(self.asked.paths[0].tokens)
+        return form
+
+    def _whole_message(self, index: int, one: Drawn) -> Json:
+        message = {"role": "assistant", "content": "".join(one.shown[one.thought :])}
+        if self.asked.model.thinks:
+            message[self.reasoning] = _thought(one, 0, one.thought)
+        return self._choice(index, one, 0, len(one.tokens), {"message": message})
+
+    def _whole_text(self, index: int, one: Drawn) -> Json:
+        text = "".join(one.shown)
+        form = self._choice(index, one, 0, len(one.tokens), {"text": text})
+        path = self.asked.paths[index // self.asked.n]
+        if self.asked.echo:
+            form["text"] = path.prompt + path.partial + text
+            if self.asked.logprobs is not None:
+                form["logprobs"] = self._log_probs([*path.tokens, *one.tokens], 0, first_known=False)
+        if self.asked.prompt_logprobs is not None:
+            form["prompt_logprobs"] = self._prompt_log_probs(path.tokens)
+        if self.asked.ids:
+            form["prompt_token_ids"] = self.vocabulary.ids(path.tokens)
+        return form
+
+    # ------------------------------------------------------------------ streams
+
+    def opening(self) -> Json | None:
+        """The first chunk of a chat, which names the role."""
+        if not self.asked.chat:
+            return None
+        form = self._top("chat.completion.chunk")
+        form["choices"] = [
+            {"index": i, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+            for i in range(len(self.drawn))
+        ]
+        if self.asked.ids:
+            form["prompt_token_ids"] = self.vocabulary.ids(self.asked.paths[0].tokens)
+        if self.asked.continuous:
+            form["usage"] = self.usage(0)
+        return form
+
+    def chunks(self, start: int, stop: int) -> list[Json]:
+        """The chunks with the tokens start:stop of every choice that goes so far."""
+        found = []
+        for index, one in enumerate(self.drawn):
+            last = min(stop, len(one.tokens))
+            if start < last or (start == last == 0):
+                found.append(self._chunk(index, one, start, last, stop))
+        return found
+
+    def _chunk(self, index: int, one: Drawn, start: int, last: int, sent: int) -> Json:
+        form = self._top("chat.completion.chunk" if self.asked.chat else "text_completion")
+        text = "".join(one.shown[max(start, one.thought if self.asked.chat else 0) : last])
+        if not self.asked.chat:
+            path = self.asked.paths[index // self.asked.n]
+            content: Json = {"text": path.prompt + path.partial + text if self.asked.echo and start == 0 else text}
+        else:
+            delta = {}
+            if start < one.thought:
+                delta[self.reasoning] = _thought(one, start, min(last, one.thought))
+            if last > one.thought or not delta:
+                delta["content"] = text
+            content = {"delta": delta}
+        form["choices"] = [self._choice(index, one, start, last, content)]
+        if self.asked.continuous:
+            form["usage"] = self.usage(sent)
+        return form
+
+    def closing(self) -> Json:
+        """The chunk that holds the usage and no choice."""
+        form = self._top("chat.completion.chunk" if self.asked.chat else "text_completion")
+        form["choices"] = []
+        form["usage"] = self.usage(1 << 60)
+        return form
+
+    # ------------------------------------------------------------------ what both have
+
+    def _choice(self, index: int, one: Drawn, start: int, last: int, content: Mapping[str, Any]) -> Json:
+        ended = last == len(one.tokens)
+        form: Json = {"index": index, **content, "logprobs": None, "finish_reason": one.finish if ended else None}
+        if self.asked.logprobs is not None:
+            form["logprobs"] = self._log_probs(one.tokens[start:last], start)
+        if ended:
+            form["stop_reason"] = one.stop
+        if self.asked.ids:
+            form["token_ids"] = self.vocabulary.ids(one.tokens[start:last])
+        return form
+
+    def _log_probs(self, tokens: Sequence[str], start: int, *, first_known: bool = True) -> Json:
+        model, count = self.asked.model, self.asked.logprobs or 0
+        own: list[float | None] = [log_probability(model, piece, start + i) for i, piece in enumerate(tokens)]
+        tops = [alternatives(model, piece, start + i, count) for i, piece in enumerate(tokens)]
+        if self.asked.chat:
+            return {
+                "content": [
+                    {**_told(piece, value), "top_logprobs": [_told(*pair) for pair in top]}
+                    for piece, value, top in zip(tokens, own, tops)
+                ]
+            }
+        if own and not first_known:
+            own[0] = None
+        offsets = [0]
+        for piece in tokens:
+            offsets.append(offsets[-1] + len(piece))
+        return {
+            "text_offset": offsets[:-1],
+            "token_logprobs": own,
+            "tokens": list(tokens),
+            "top_logprobs": [None if value is None else dict(top) for value, top in zip(own, tops)],
+        }
+
+    def _prompt_log_probs(self, tokens: Sequence[str]) -> list[Json | None]:
+        ids, model = self.vocabulary.ids(tokens), self.asked.model
+        rows: list[Json | None] = [
+            {str(one): {"logprob": log_probability(model, piece, at), "rank": 1, "decoded_token": piece}}
+            for at, (one, piece) in enumerate(zip(ids, tokens))
+        ]
+        return [None, *rows[1:]]
+
+
+def _thought(one: Drawn, start: int, stop: int) -> str:
+    """The words of a thought, without its marks."""
+    return "".join(piece for piece in one.shown[start:stop] if piece.strip() not in ("<think>", "</think>"))
+
+
+def _told(piece: str, value: float | None) -> Json:
+    return {"token": piece, "logprob": value, "bytes": list(piece.encode())}
+
+
+def model_list(models: Mapping[str, FakeModel], *, openai: bool) -> Json:
+    """The answer of /v1/models."""
+    data = []
+    for model in models.values():
+        form: Json = {"id": model.name, "object": "model", "created": 0, "owned_by": "openai" if openai else "vllm"}
+        if not openai:
+            form |= {"root": model.name, "parent": None, "max_model_len": model.context}
+        data.append(form)
+    return {"object": "list", "data": data}

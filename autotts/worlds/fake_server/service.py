@@ -1,0 +1,286 @@
+"""Answers the requests of a fake server: finds the endpoint, draws, keeps the pace, injects faults, counts."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from autotts.worlds.fake_server import counts
+from autotts.worlds.fake_server.answers import Answer, model_list, usage
+from autotts.worlds.fake_server.cache import PrefixCache
+from autotts.worlds.fake_server.counts import Book, Record
+from autotts.worlds.fake_server.drawing import Drawn, draw
+from autotts.worlds.fake_server.faults import HARMLESS, Faults
+from autotts.worlds.fake_server.forms import Asked, Reading, Refused
+from autotts.worlds.fake_server.metrics import metrics
+from autotts.worlds.fake_server.models import FakeModel, echo, number
+from autotts.worlds.fake_server.pace import Allowance, Pace, Places
+from autotts.worlds.fake_server.spoiling import BREAKS, break_before, frames, half, spoilt
+from autotts.worlds.fake_server.text import pieces
+from autotts.worlds.fake_server.wire import Connection, Request, framed
+
+Sleep = Callable[[float], Awaitable[None]]
+
+VERSION: Final = "0.32.0"  # of vLLM, whose forms these are
+_DONE: Final = b"data: [DONE]\n\n"
+
+
+@dataclass
+class Service:
+    """The endpoints of one server; its `break_down` is called for the faults that are of the whole server."""
+
+    reading: Reading
+    book: Book
+    faults: Faults
+    pace: Pace
+    cache: PrefixCache
+    key: str | None
+    reasoning: str
+    seed: int
+    sleep: Sleep
+    clock: Callable[[], float]
+    break_down: Callable[[bool], None]
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.pace)
+        self._requests = Allowance(self.pace.requests_per_minute, self.clock)
+        self._tokens = Allowance(self.pace.tokens_per_minute, self.clock)
+
+    async def __call__(self, conn: Connection, request: Request) -> None:
+        """Answer one request."""
+        try:
+            await self._route(conn, request)
+        except Refused as error:
+            conn.answer(error.status, error.form, error.headers)
+
+    async def _route(self, conn: Connection, request: Request) -> None:
+        path, openai = request.path.rstrip("/"), self.reading.openai
+        if path.startswith("/v1") or openai:
+            self._check_key(request)
+        if request.method == "POST":
+            if path in ("/v1/chat/completions", "/v1/completions"):
+                return await self._recorded(conn, request, self._complete)
+            if path in ("/pooling", "/classify") and not openai:
+                return await self._recorded(conn, request, self._mark)
+            if path == "/tokenize" and not openai:
+                return conn.answer(200, self._tokenized(_form(request)))
+            if path == "/detokenize" and not openai:
+                tokens = self.reading.path(_form(request).get("tokens")).tokens
+                return conn.answer(200, {"prompt": "".join(tokens)})
+        elif request.method == "GET":
+            if path == "/v1/models":
+                return conn.answer(200, model_list(self.reading.models, openai=openai))
+            if path == "/health" and not openai:
+                return conn.whole(200, b"", "text/plain")
+            if path == "/version" and not openai:
+                return conn.answer(200, {"version": VERSION})
+            if path == "/metrics" and not openai:
+                words = metrics(self.book.counts(), self.places.running, self.places.waiting)
+                return conn.whole(200, words.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        raise Refused(404, "Not Found", kind="NotFoundError")
+
+    def _check_key(self, request: Request) -> None:
+        if self.key is None:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.key.encode()):
+            words = "Incorrect API key provided." if self.reading.openai else "Unauthorized"
+            raise Refused(401, words, kind="invalid_request_error", code="invalid_api_key")
+
+    def _tokenized(self, form: Mapping[str, Any]) -> dict[str, Any]:
+        model = self.reading.model(form)
+        if "messages" in form:
+            path = self.reading.chat(form, mute=False)
+        else:
+            path = self.reading.path(form.get("prompt"))
+        answer: dict[str, Any] = {"count": len(path.tokens), "max_model_len": model.context}
+        answer["tokens"] = self.reading.vocabulary.ids(path.tokens)
+        answer["token_strs"] = list(path.tokens) if form.get("return_token_strs") else None
+        return answer
+
+    # ------------------------------------------------------------------ requests that ask a model
+
+    async def _recorded(
+        self,
+        conn: Connection,
+        request: Request,
+        work: Callable[[Connection, Request, Record], Awaitable[None]],
+    ) -> None:
+        """Do the work of one request under its record; a fault that comes before any work is instead of it."""
+        record = self.book.open(request.path)
+        outcome = counts.BROKEN
+        try:
+            form = _form(request)
+            record.model = self.reading.model(form).name
+            record.fault = self.faults.of(record.number)
+            if record.fault in ("refused", "restart"):
+                conn.reset()
+                self.break_down(record.fault == "restart")
+            elif record.fault is None or not break_before(conn, record.fault, self.faults):
+                await work(conn, request, record)
+                if record.fault is None or record.fault in HARMLESS:
+                    outcome = counts.FINISHED
+        except Refused as error:
+            outcome, record.status = counts.REFUSED, error.status
+            raise
+        except asyncio.CancelledError:
+            if record.fault in (None, *HARMLESS) and not conn.was_reset:
+                outcome = counts.CANCELLED
+            raise
+        finally:
+            self.book.close(record, outcome)
+
+    async def _complete(self, conn: Connection, request: Request, record: Record) -> None:
+        asked = self.reading.asked(_form(request), chat=request.path.startswith("/v1/chat"))
+        prompt = sum(len(path.tokens) for path in asked.paths)
+        self._allow(prompt + asked.n * asked.most)
+        await self.places.enter()
+        try:
+            record.id = f"{'chatcmpl' if asked.chat else 'cmpl'}-{self.seed:x}-{record.number}"
+            record.seed = number(self.seed, record.number) >> 33 if asked.seed is None else asked.seed
+            record.prompt = prompt
+            record.cached = sum(self.cache.read(asked.model.name, path.tokens) for path in asked.paths)
+            if record.fault == "hang":
+                await asyncio.Event().wait()
+            cached = record.cached if self.cache.block and asked.n else None
+            drawn = self._drawn(asked, record)
+            answer = Answer(asked, record.id, drawn, self.reading.vocabulary, self.reasoning, cached)
+            await self._send(conn, answer, record)
+        finally:
+            self.places.leave()
+
+    def _allow(self, tokens: int) -> None:
+        wait = max(self._requests.short(1), self._tokens.short(tokens))
+        if wait:
+            raise Refused(429, "Rate limit reached", kind="rate_limit_error", code="rate_limit_exceeded", wait=wait)
+        self._requests.take(1)
+        self._tokens.take(tokens)
+
+    def _drawn(self, asked: Asked, record: Record) -> list[Drawn]:
+        """The choices; choice i of a prompt has the seed + i, as in vLLM."""
+        assert record.seed is not None
+        if record.fault == "other_model":
+            asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
+        return [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
+
+    # ------------------------------------------------------------------ sending
+
+    async def _send(self, conn: Connection, answer: Answer, record: Record) -> None:
+        """Send an answer at the server's pace, up to where its fault breaks it off."""
+        asked, fault = answer.asked, record.fault
+        total = max(len(one.tokens) for one in answer.drawn)
+        hit = max(1, int(total * self.faults.share(record.number))) if fault is not None else total + 1
+        ends = hit if fault in BREAKS and (asked.stream or fault != "half") else total
+        lengths = [len(one.tokens) for one in answer.drawn]
+        out, due, sent = b"", self.clock() + self.pace.first, 0
+        if asked.stream:
+            out = conn.stream_head()
+            opening = answer.opening()
+            out += framed(b"".join(frames(fault, [opening], False))) if opening is not None else b""
+        while True:
+            stop = min(sent + self.pace.chunk, ends)
+            due += self.pace.seconds(stop - sent, self.places.running - 1)
+            await self.sleep(max(0.0, due - self.clock()))
+            record.generated = sum(min(stop, length) for length in lengths)
+            if asked.stream:
+                forms = answer.chunks(sent, stop)
+                conn.raw(out + framed(b"".join(frames(fault, forms, sent < hit <= stop or not total))))
+                out = b""
+                await conn.drained()
+            sent = stop
+            if sent >= ends:
+                break
+        for path, one in zip([p for p in asked.paths for _ in range(asked.n)], answer.drawn):
+            self.cache.keep(asked.model.name, [*path.tokens, *one.tokens])
+        if fault == "reset_midway":
+            conn.reset()
+        elif fault == "hang_midway":
+            await asyncio.Event().wait()
+        elif not asked.stream:
+            record.status = 200
+            whole = spoilt(fault, answer.whole(), "choices")
+            half(conn, whole) if fault == "half" else conn.whole(200, whole, "application/json")
+        else:
+            record.status = 200
+            last = frames(fault, [answer.closing()], False) if asked.usage and fault != "half" else []
+            last += [_DONE] if fault != "half" else []
+            conn.raw((framed(b"".join(last)) if last else b"") + framed(b""))
+
+    # ------------------------------------------------------------------ scores
+
+    async def _mark(self, conn: Connection, request: Request, record: Record) -> None:
+        """Score the texts of a request: rows of each step at /pooling, one row at /classify."""
+        form = _form(request)
+        model = self.reading.model(form)
+        if model.marks is None:
+            raise Refused(400, f"The model `{model.name}` does not support the Pooling API")
+        texts = self._inputs(form)
+        tokens = [pieces(text) for text in texts]
+        self._allow(sum(map(len, tokens)))
+        await self.places.enter()
+        try:
+            record.prompt = sum(map(len, tokens))
+            record.id = f"pool-{self.seed:x}-{record.number}"
+            if record.fault in ("hang", "hang_midway"):
+                await asyncio.Event().wait()
+            await self.sleep(self.pace.first)
+            if record.fault == "reset_midway":
+                conn.reset()
+                return
+            name = "another-model" if record.fault == "other_model" else model.name
+            answer: dict[str, Any] = {"id": record.id, "object": "list", "created": 0, "model": name}
+            rows = [model.marks(text) for text in texts]
+            if request.path.rstrip("/") == "/classify":
+                answer["data"] = [_classified(i, row[-1], form) for i, row in enumerate(rows)]
+            else:
+                answer["data"] = [
+                    {"index": i, "object": "pooling", "data": [_activated(one, form) for one in row]}
+                    for i, row in enumerate(rows)
+                ]
+            answer["usage"] = usage(record.prompt, 0)
+            record.status = 200
+            whole = spoilt(record.fault, answer, "data")
+            half(conn, whole) if record.fault == "half" else conn.whole(200, whole, "application/json")
+        finally:
+            self.places.leave()
+
+    def _inputs(self, form: Mapping[str, Any]) -> list[str]:
+        if "messages" in form:
+            path = self.reading.chat({"add_generation_prompt": False, **form}, mute=False)
+            return [path.prompt + path.partial]
+        given = form.get("input")
+        several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
+        return ["".join(self.reading.path(one).tokens) for one in (given if several else [given])]  # type: ignore
+
+
+def _form(request: Request) -> dict[str, Any]:
+    """The JSON of a request's body."""
+    try:
+        form = json.loads(request.body)
+    except ValueError as error:
+        raise Refused(400, f"the body is not JSON: {error}") from None
+    if not isinstance(form, dict):
+        raise Refused(400, "expected a JSON object")
+    return form
+
+
+def _activated(row: Sequence[float], form: Mapping[str, Any]) -> list[float]:
+    """A row of logits, or its probabilities where they are asked for, as they are by default."""
+    if form.get("use_activation") is False:
+        return list(row)
+    if len(row) == 1:
+        return [1.0 / (1.0 + math.exp(-row[0]))]
+    top = max(row)
+    weights = [math.exp(one - top) for one in row]
+    return [one / sum(weights) for one in weights]
+
+
+def _classified(index: int, row: Sequence[float], form: Mapping[str, Any]) -> dict[str, Any]:
+    values = _activated(row, form)
+    label = f"LABEL_{values.index(max(values))}"
+    return {"index": index, "label": label, "probs": values, "num_classes": len(values)}
