@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
 from typing import Final
 
 from autotts.worlds.servers.fault import NONSENSE, Fault
@@ -14,43 +14,68 @@ _LONGEST: Final = 16 << 20  # bytes of one event
 _GRACE: Final = 1.0  # seconds that a server has to end an answer that is complete
 
 
-async def events(answer: Answer, where: str) -> AsyncIterator[bytes]:
+class Events:
     """The payload of each event up to "[DONE]"; several events that come in one piece cost one wait.
 
     Lines end in LF, CRLF or CR; comments and other fields are passed over; the data lines of one event are joined.
     """
-    rest = b""
-    while piece := await answer.read():
-        rest += piece
-        if b"\n\n" not in rest and b"\r" not in rest:
-            if len(rest) > _LONGEST:
-                raise Fault(f"{where}: an event of more than {_LONGEST} bytes", kind=NONSENSE, status=200)
-            continue
+
+    def __init__(self, answer: Answer, where: str) -> None:
+        self._answer = answer
+        self._where = where
+        self._rest = b""
+        self._ready: deque[bytes] = deque()
+        self._done = False
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            if self._done:
+                await self._end()
+                raise StopAsyncIteration
+            piece = await self._answer.read()
+            if piece:
+                self._feed(piece)
+            elif _payload(self._rest.strip(b"\r\n")) == _DONE:
+                self._done = True
+            else:
+                raise Fault(f"{self._where}: the stream ended before its end", kind=NONSENSE, status=200)
+        return self._ready.popleft()
+
+    async def arrived(self) -> list[bytes]:
+        """The payloads that have come and were not taken, without waiting for more: for who is about to leave."""
+        if not self._done:
+            self._feed(await self._answer.arrived())
+        found = list(self._ready)
+        self._ready.clear()
+        return found
+
+    def _feed(self, piece: bytes) -> None:
+        rest = self._rest + piece if self._rest else piece
         if b"\r" in rest:
-            held = rest.endswith(b"\r")  # perhaps half of a line's end
-            rest = rest[:-1] if held else rest
-            rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n") + b"\r" * held
-        *whole, rest = rest.split(b"\n\n")
+            half = b"\r" * rest.endswith(b"\r")  # perhaps half of a line's end
+            rest = rest[: len(rest) - len(half)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + half
+        *whole, self._rest = rest.split(b"\n\n")
+        if len(self._rest) > _LONGEST:
+            raise Fault(f"{self._where}: an event of more than {_LONGEST} bytes", kind=NONSENSE, status=200)
         for event in whole:
             payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _payload(event)
             if payload == _DONE:
-                await _end(answer)
+                self._done = True
                 return
             if payload:
-                yield payload
-    if _payload(rest.strip(b"\r\n")) == _DONE:
-        return
-    raise Fault(f"{where}: the stream ended before its end", kind=NONSENSE, status=200)
+                self._ready.append(payload)
 
-
-async def _end(answer: Answer) -> None:
-    """Read to the end of the answer, so that its connection can be used again and the server sees no hang-up."""
-    try:
-        async with asyncio.timeout(_GRACE):
-            while await answer.read():
-                pass
-    except (TimeoutError, Fault):
-        pass  # nothing is lost but the connection
+    async def _end(self) -> None:
+        """Read to the end of the answer, so that its connection can be used again and the server sees no hang-up."""
+        try:
+            async with asyncio.timeout(_GRACE):
+                while await self._answer.read():
+                    pass
+        except (TimeoutError, Fault):
+            pass  # nothing is lost but the connection
 
 
 def _payload(event: bytes) -> bytes:

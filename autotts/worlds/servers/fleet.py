@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from autotts.errors import BackendError, InputError
+from autotts.errors import InputError
 from autotts.worlds.models.entry import Server
-from autotts.worlds.servers.address import address_of
+from autotts.worlds.servers.address import Address, address_of
+from autotts.worlds.servers.direct import Direct, Pace
 from autotts.worlds.servers.fault import Fault
 from autotts.worlds.servers.limits import Retries, Timeouts
 from autotts.worlds.servers.line import Line
+from autotts.worlds.servers.site import Place, Site, Standing
+from autotts.worlds.servers.waiting import Queue, Sites, Turn
 
 if TYPE_CHECKING:
     import httpx
@@ -22,9 +27,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NO_PROXIES: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 class Fleet:
-    """Sends calls to servers; to be entered in the event loop that uses it."""
+    """Sends calls to servers; a scope of the event loop that uses it, at whose end all connections are cut.
+
+    Parameters
+    ----------
+    transport
+        Through which all goes in place of the network.
+    clock, sleep, rng
+        Seconds that only go forward (a clock that jumps back is taken to stand still), how to wait, and the jitter.
+    proxies
+        By scheme, and hosts without one under "no", as `urllib.request.getproxies` says.
+    """
 
     def __init__(
         self,
@@ -35,58 +52,177 @@ class Fleet:
         rng: Random | None = None,
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
+        proxies: Mapping[str, str] = NO_PROXIES,
     ) -> None:
         self._transport = transport
         self._clock = clock
+        self._latest = -math.inf
         self._sleep = sleep
         self._rng = rng or Random()
         self._timeouts = timeouts or Timeouts()
         self._retries = retries or Retries()
-        self._wires: dict[Server, Wire] = {}
-        self._load: dict[Server, int] = {}
+        self._proxies = proxies
+        self._owned: dict[str, httpx.AsyncBaseTransport] = {}
+        self._pace = Pace()
+        self._sites: dict[tuple[str, str | None], Site] = {}
+        self._known: dict[Server, Site] = {}
+        self._queue = Queue(self._now, sleep, self._retries.patience)
+        self._calls = 0
+        self._retried = 0
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: Any) -> None:
-        if self._transport is not None:
-            await self._transport.aclose()
+        await self._queue.close()
+        for site in self._sites.values():
+            await site.wire.close()
+        for transport in self._owned.values():
+            await transport.aclose()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a server."""
+        return self._queue.waiting
+
+    @property
+    def retried(self) -> int:
+        """Attempts that were retries from the fleet's budget of them."""
+        return self._retried
+
+    def standings(self) -> tuple[Standing, ...]:
+        """How each server stands that a call has named."""
+        return tuple(site.standing for site in self._sites.values())
 
     async def call(
         self, servers: Sequence[Server], attempt: Callable[[Line], Awaitable[T]], *, tokens: int, what: str
     ) -> T:
-        """Run an attempt on one of the servers, again where it came to nothing."""
+        """Run an attempt on one of the servers, and again, elsewhere if possible, where it came to nothing.
+
+        Parameters
+        ----------
+        attempt
+            Makes one request and reads its answer; a `Fault` that it raises counts against the server.
+        tokens
+            The most that it may come to, for limits of tokens per minute; `Line.settle` corrects it.
+        what
+            Who asks, for messages.
+
+        Raises
+        ------
+        Fault
+            When it failed for good while a server is alive.
+        BackendError
+            When all servers are dead.
+        InputError
+            When a server cannot be used as it is declared.
+        """
         if not servers:
             raise InputError(f"{what}: expected at least one server, found none")
-        for tried in range(1, self._retries.tries + 1):
-            server = min(servers, key=lambda s: self._load.get(s, 0) / s.weight)
-            self._load[server] = self._load.get(server, 0) + 1
+        sites = tuple((self._site(server), server.weight) for server in servers)
+        self._calls += 1
+        turn = Turn(self._calls, tokens, what)
+        tried = 0.0
+        while True:
+            place = await self._queue.place(sites, turn)
             try:
-                return await attempt(self._line(server))
+                return await self._attempt(place, attempt, servers[[site for site, _ in sites].index(place.site)])
             except Fault as fault:
-                if not fault.again:
+                tried += place.fail(fault, self._now(), self._retries, self._rng)
+                self._queue.serve()
+                if not fault.again or (self._alive(sites) and self._used_up(tried, fault)):
                     raise
-                if tried == self._retries.tries:
-                    if fault.kind == "refused":
-                        raise BackendError(f"{what}: {fault}") from None
-                    raise
-            finally:
-                self._load[server] -= 1
-            await self._sleep(self._rng.uniform(0, min(self._retries.longest, self._retries.first * 2**tried)))
-        raise AssertionError
+            turn.avoid = place.site
+            await self._sleep(self._rng.uniform(0, self._longest(tried)))
 
-    def _line(self, server: Server) -> Line:
-        from autotts.worlds.servers.through import Through
+    async def _attempt(self, place: Place, attempt: Callable[[Line], Awaitable[T]], server: Server) -> T:
+        """One attempt; its place is left however it ends, but where it is the caller who judges."""
+        try:
+            found = await attempt(self._line(place, server))
+        except Fault:
+            raise
+        except BaseException:
+            place.leave()
+            self._queue.serve()
+            raise
+        place.succeed()
+        self._queue.serve()
+        return found
 
-        address = address_of(server)
-        if server not in self._wires:
-            import httpx
+    def _line(self, place: Place, server: Server) -> Line:
+        def accepted() -> None:
+            place.accepted()
+            self._queue.serve()
 
-            if self._transport is None:
-                self._transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=512))
-            headers: Final = {"Host": address.origin.partition("://")[2], "Accept-Encoding": "identity"}
-            headers["Content-Type"] = "application/json"
-            if address.login:
-                headers["Authorization"] = address.login
-            self._wires[server] = Through(self._transport, address, headers, self._timeouts)
-        return Line(server, address, self._wires[server], lambda: None, lambda tokens: None)
+        def settle(tokens: int) -> None:
+            place.settle(tokens, self._now())
+            self._queue.serve()
+
+        return Line(server, place.site.address, place.site.wire, accepted, settle)
+
+    def _alive(self, sites: Sites) -> bool:
+        return not all(site.down for site, _ in sites)
+
+    def _used_up(self, tried: float, fault: Fault) -> bool:
+        """Whether a call may not be tried again; counts it among the retries if it may."""
+        retries = self._retries
+        if tried >= retries.tries:
+            return True
+        if fault.kind == "busy":
+            return False  # it costs the server next to nothing, and its window and its pauses hold it back
+        if self._retried >= retries.spare + retries.share * self._calls:
+            return True
+        self._retried += 1
+        return False
+
+    def _longest(self, tried: float) -> float:
+        return min(self._retries.longest, self._retries.first * 2 ** min(20.0, max(0.0, tried - 1)))
+
+    def _now(self) -> float:
+        self._latest = max(self._latest, self._clock())
+        return self._latest
+
+    # ------------------------------------------------------------------ servers
+
+    def _site(self, server: Server) -> Site:
+        """The state of a server, shared by all who declare the same address and key."""
+        if server in self._known:
+            return self._known[server]
+        name = (server.url.rstrip("/"), server.key)
+        if name in self._sites:
+            self._sites[name].narrow(server)
+        else:
+            address = address_of(server)
+            self._sites[name] = Site(server, address, self._wire(address))
+        self._known[server] = self._sites[name]
+        return self._known[server]
+
+    def _wire(self, address: Address) -> Wire:
+        headers = {
+            "Host": address.origin.partition("://")[2],
+            "User-Agent": "autotts",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+        }
+        if address.login:
+            headers["Authorization"] = address.login
+        proxy = self._proxy(address)
+        if self._transport is None and proxy is None:
+            return Direct(address, headers, self._timeouts, self._pace)
+        from autotts.worlds.servers.through import Through, open_proxy
+
+        if self._transport is not None:
+            return Through(self._transport, address, headers, self._timeouts)
+        assert proxy is not None
+        if proxy not in self._owned:
+            self._owned[proxy] = open_proxy(proxy, address)
+        return Through(self._owned[proxy], address, headers, self._timeouts)
+
+    def _proxy(self, address: Address) -> str | None:
+        proxy = self._proxies.get("https" if address.secure else "http", self._proxies.get("all"))
+        own = (address.host.lower(), f"{address.host.lower()}:{address.port}")
+        for name in self._proxies.get("no", "").lower().replace(",", " ").split():
+            if name == "*" or name in own or any(host.endswith("." + name.lstrip(".")) for host in own):
+                return None
+        return proxy or None

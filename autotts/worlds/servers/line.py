@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from autotts.errors import InputError
 from autotts.worlds.models.entry import Server
 from autotts.worlds.servers.address import Address
-from autotts.worlds.servers.events import events
+from autotts.worlds.servers.events import Events
 from autotts.worlds.servers.fault import BUSY, NONSENSE, REQUEST, SERVER, Fault
 from autotts.worlds.servers.wire import Answer, Wire
 
@@ -39,10 +39,11 @@ class Line:
         return f"Line({self._address.shown})"
 
     @asynccontextmanager
-    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[Events]:
         """Ask for a stream of events; leaving the scope cuts it off, which cancels it on the server.
 
-        Yields the payload of each event but "[DONE]", after which it ends; an end without it is a `Fault`.
+        Yields the payload of each event but "[DONE]", after which it ends; an end without it is a `Fault`. Before it is
+        cut off, `arrived` of the events gives what came and was not taken.
         """
         answer = await self._wire.ask("POST", self._address.target(path), _body(form))
         try:
@@ -53,7 +54,7 @@ class Line:
             if "text/event-stream" not in kind:
                 text = (await _whole(answer, _MOST_COMPLAINT, cut=True)).decode("utf-8", "replace")
                 raise self._nonsense(path, f"a stream of events, found {kind or 'no content type'}", text)
-            yield events(answer, f"{self._address.shown}{path}")
+            yield Events(answer, f"{self._address.shown}{path}")
         finally:
             await answer.close()
 

@@ -75,6 +75,10 @@ class Passed:
         self._wait = self._limits.between
         return piece
 
+    async def arrived(self) -> bytes:
+        """Nothing: a transport does not say what has come by now."""
+        return b""
+
     async def close(self) -> None:
         """Cut it off."""
         await self._response.aclose()
@@ -95,3 +99,14 @@ def _fault(error: Exception, address: Address, begun: bool = False) -> Exception
     if isinstance(error, httpx.RemoteProtocolError) and "disconnect" not in words and "incomplete" not in words:
         return Fault(f"{address.shown} does not speak HTTP: {words}", kind=NONSENSE)
     return Fault(f"the connection to {address.shown} broke off: {words}", kind=RESET)
+
+
+def open_proxy(proxy: str, address: Address) -> httpx.AsyncHTTPTransport:
+    """A transport through a proxy; to be closed by who opened it. `InputError` where the proxy is none."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0)
+    try:
+        return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", limits=limits)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        place = proxy.rpartition("@")[2]
+        words = str(error).replace(proxy, place)
+        raise InputError(f"the proxy {place!r} for {address.shown} cannot be used: {words}") from None

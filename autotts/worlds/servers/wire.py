@@ -23,6 +23,10 @@ class Answer(Protocol):
         """The next piece of the body; empty at its end. Raises `Fault`."""
         ...
 
+    async def arrived(self) -> bytes:
+        """What has come by now and was not read, without waiting for more."""
+        ...
+
     async def close(self) -> None:
         """End it at once, whole or not; a connection that is left half read is cut."""
         ...

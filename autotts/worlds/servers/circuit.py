@@ -1,0 +1,48 @@
+"""Whether a server is alive. No I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_OPENS: Final = 8  # strikes in a row, so many that independent faults of a server that works hardly ever come to it
+_REFUSED: Final = 4  # strikes of a refused connection: nothing listens
+_FIRST, _LONGEST = 0.5, 15.0  # seconds until a dead server is tried with one request
+
+
+class Circuit:
+    """Closed while a server works, open while it does not; then one request at a time probes it.
+
+    Attributes
+    ----------
+    down_since
+        When it opened; None while it is closed.
+    opens_at
+        From when a probe may go out.
+    probing
+        Whether one is out.
+    """
+
+    def __init__(self) -> None:
+        self.down_since: float | None = None
+        self.opens_at = 0.0
+        self.probing = False
+        self._strikes = 0
+        self._rest = _FIRST
+
+    def succeed(self) -> None:
+        """It answered."""
+        self.down_since = None
+        self._strikes = 0
+        self._rest = _FIRST
+
+    def strike(self, now: float, *, refused: bool, probe: bool) -> None:
+        """It failed a request."""
+        if self.down_since is None:
+            self._strikes += _REFUSED if refused else 1
+            if self._strikes < _OPENS:
+                return
+            self.down_since = now
+        elif not probe:
+            return  # begun before it opened
+        self.opens_at = now + self._rest
+        self._rest = min(_LONGEST, 2 * self._rest)
