@@ -36,7 +36,9 @@ class PlanError(AutottsError):
 
 
 class SearchBudgetReached(AutottsError):
-    """`--search-budget` leaves no room for another draw; the study ends with what it has."""
+    """`--search-budget`, or another limit, leaves no room for another draw; `ledger` is the one that has none."""
+
+    ledger: object = None
 
 
 class ProposerError(AutottsError):

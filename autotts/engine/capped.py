@@ -5,124 +5,60 @@ It stands inside the memo, so that only work that is really done is counted; a p
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from autotts.core.cost import Prices
 from autotts.core.plan import Score
 from autotts.core.world import Binding, Meter, Reply, Request, World
-from autotts.errors import SearchBudgetReached
+from autotts.engine.ledger import Charge, Ledger
+from autotts.errors import InputError
 
-DRAWN, SCORED, CANCELLED = "drawn", "scored", "cancelled"
+__all__ = ["CANCELLED", "DRAWN", "FAILED", "JUDGED", "KINDS", "LOST", "SCORED", "Capped", "Ledger"]
 
-
-class Ledger:
-    """What a search may spend and has spent, in whole parts of one unit; `limit` None is no limit.
-
-    Attributes
-    ----------
-    spent, reserved
-        Settled so far, and the most that what is running may still come to: together never more than the limit.
-    by
-        What was settled, by (binding id, "drawn" | "scored" | "cancelled").
-
-    Examples
-    --------
-    >>> ledger = Ledger(100)
-    >>> ledger.reserve(70), ledger.reserve(31)
-    (True, False)
-    >>> ledger.settle("S@1", DRAWN, reserved=70, parts=20)
-    >>> ledger.spent, ledger.reserved, ledger.left
-    (20, 0, 80)
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.spent = 0
-        self.reserved = 0
-        self.by: dict[tuple[str, str], int] = {}
-        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
-
-    @property
-    def left(self) -> int | None:
-        """What may still be reserved."""
-        return None if self.limit is None else self.limit - self.spent - self.reserved
-
-    def reserve(self, parts: int) -> bool:
-        """Set so much aside, if it is there."""
-        if self.limit is not None and self.spent + self.reserved + parts > self.limit:
-            return False
-        self.reserved += parts
-        return True
-
-    async def claim(self, parts: int) -> None:
-        """Set so much aside, waiting in line while what is running may still give back enough.
-
-        Raises
-        ------
-        SearchBudgetReached
-            When nothing is running that could give it back.
-        """
-        if not self._queue and self.reserve(parts):
-            return
-        if not self.reserved:
-            raise self._reached(parts)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((turn, parts))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled() and turn.exception() is None:  # it was served in the same moment
-                self.reserved -= parts
-            self._serve()
-            raise
-
-    def settle(self, binding: str, kind: str, *, reserved: int, parts: int) -> None:
-        """Give back what was set aside and charge what it came to."""
-        self.reserved -= reserved
-        self.spent += parts
-        self.by[binding, kind] = self.by.get((binding, kind), 0) + parts
-        self._serve()
-
-    def _serve(self) -> None:
-        """Whoever waits is served in line; the first that nothing running could make room for is refused."""
-        while self._queue:
-            turn, parts = self._queue[0]
-            if turn.done():
-                pass  # it has gone away
-            elif self.reserve(parts):
-                turn.set_result(None)
-            elif self.reserved:
-                return
-            else:
-                turn.set_exception(self._reached(parts))
-            self._queue.popleft()
-
-    def _reached(self, parts: int) -> SearchBudgetReached:
-        return SearchBudgetReached(
-            f"the search budget of {self.limit} is reached: {self.spent} are spent, and the next draw may need {parts}"
-        )
+DRAWN = "drawn"
+SCORED = "scored"  # by a reward model
+JUDGED = "judged"  # by a scorer that generates
+CANCELLED = "cancelled"  # draws and scores that nobody waited for, or that broke
+FAILED = "failed"  # draws and scores that ended without a value
+LOST = "lost"  # attempts that came to nothing, and what was in flight when a process died
+KINDS = (DRAWN, SCORED, JUDGED, CANCELLED, FAILED, LOST)
 
 
 class Capped:
     """A world whose work is paid from a ledger: it stands inside the memo.
 
-    Before an order is answered the most that it can cost is set aside: its whole prompt, and tokens up to the stop
-    of the ask or `max_tokens` of the binding (0 for a scorer that generates nothing). Afterwards what was used is
-    charged; of a draw that was cancelled or broke, its prompt and what its meter counted.
+    Before an order is answered the most that one attempt can cost is set aside: its whole prompt, and tokens up to
+    the stop of the ask or `max_tokens` of the binding (0 for a scorer that generates nothing). Before a world begins
+    another attempt (`Meter.begin`) as much is set aside again, or `SearchBudgetReached` is raised there. Afterwards
+    what was used is charged. Of a draw that was cancelled or broke that is, for each attempt that was begun, its whole
+    prompt as if nothing of it was cached, and what its meter counted, `ahead` included: never less than the backend
+    counts. An order that still waited for its backend is charged nothing.
+
+    It is paid from the innermost ledger that was open when the draw began: `with ledger.child(limit).open()` around
+    a trial or a prompt. A memo begins a draw in the context of who asks first, so that one pays for a shared draw.
+
+    A backend that takes more than it was asked for is charged what it took, so that a ledger can then show more than
+    its limit; nothing is begun any more.
 
     Parameters
     ----------
     prices
-        By binding id, where the ledger's unit is not the bindings' own.
+        By binding id, where the ledger's unit is not the bindings' own. One that is missing is an error.
+
+    Raises
+    ------
+    InputError
+        When the price of a binding is unknown.
     """
 
     def __init__(self, world: World, ledger: Ledger, prices: Mapping[str, Prices] | None = None) -> None:
         self.ledger = ledger
         self._world = world
-        self._prices = prices or {}
+        self._prices = {b.id: b.prices for b in world.bindings.values()} if prices is None else prices
+        for binding in world.bindings.values():
+            self._price(binding)
 
     @property
     def bindings(self) -> Mapping[str, Binding]:
@@ -131,28 +67,73 @@ class Capped:
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order, if the ledger has room for it; `SearchBudgetReached` otherwise."""
-        name = order.binding.id
-        prices = self._prices.get(name, order.binding.prices)
+        ledger, prices = self.ledger.opened(), self._price(order.binding)
         most = _most(order, prices)
-        await self.ledger.claim(most)
+        await ledger.claim(most)
+        reserved = most
+
+        def again() -> None:
+            nonlocal reserved
+            if most * (meter.calls + 1) > reserved:
+                ledger.insist(most)
+                reserved += most
+
+        meter.again = again
         try:
             reply = await self._world.answer(order, states, meter)
         except BaseException:
-            made = prices.of_prompt(order.prefix, order.prefix) + prices.of_generated(order.prefix, meter.generated)
-            self.ledger.settle(name, CANCELLED, reserved=most, parts=made)
+            ledger.pay(reserved, [(order.binding.id, CANCELLED, _broken_off(order, meter, prices))])
             raise
-        usage = reply.usage
-        whole = usage.prompt + usage.cached
-        made = prices.of_prompt(whole, usage.prompt) + prices.of_generated(whole, usage.generated + usage.cancelled)
-        kind = SCORED if type(order.ask) is Score else DRAWN
-        self.ledger.settle(name, kind, reserved=most, parts=made)
+        finally:
+            meter.again = None
+        ledger.pay(reserved, _bill(order, reply, prices))
         return reply
+
+    def _price(self, binding: Binding) -> Prices:
+        try:
+            return self._prices[binding.id]
+        except KeyError:
+            raise InputError(
+                f"the prices of a search budget: expected those of {binding.id!r}, found them for "
+                f"{', '.join(sorted(self._prices)) or 'nothing'}: give each model its price or size"
+            ) from None
 
 
 def _most(order: Request, prices: Prices) -> int:
-    """The most that an order can cost."""
+    """The most that one attempt at an order can cost."""
     tokens = order.binding.max_tokens
     if type(order.ask) is not Score and isinstance(order.ask.spec.stop, int):
         tokens = min(tokens, order.ask.spec.stop)
-    dearer = max(0, prices.cached - prices.prompt) * order.prefix
-    return prices.of_prompt(order.prefix, order.prefix) + dearer + prices.of_generated(order.prefix, tokens)
+    return _dearest(order.prefix, prices) + prices.of_generated(order.prefix, tokens)
+
+
+def _dearest(prompt: int, prices: Prices) -> int:
+    """The price of a prompt of which nobody knows what was cached."""
+    return prices.of_prompt(prompt, prompt) + max(0, prices.cached - prices.prompt) * prompt
+
+
+def _broken_off(order: Request, meter: Meter, prices: Prices) -> int:
+    """The price of an order that has no reply: of every attempt at it."""
+    if meter.waiting:
+        return 0
+    prompt = order.prefix if meter.prompt is None else meter.prompt
+    made = meter.lost + meter.generated + meter.ahead
+    return max(1, meter.calls) * _dearest(prompt, prices) + prices.of_generated(prompt, made)
+
+
+def _bill(order: Request, reply: Reply, prices: Prices) -> list[Charge]:
+    """The price of a reply, and of the attempts at it that came to nothing."""
+    usage, name = reply.usage, order.binding.id
+    whole = usage.prompt + usage.cached
+    made = prices.of_prompt(whole, usage.prompt) + prices.of_generated(whole, usage.generated)
+    lost = max(0, usage.calls - 1) * _dearest(whole, prices) + prices.of_generated(whole, usage.cancelled)
+    bill = [(name, _kind(order, reply), made)]
+    return [*bill, (name, LOST, lost)] if lost else bill
+
+
+def _kind(order: Request, reply: Reply) -> str:
+    if type(order.ask) is not Score:
+        return FAILED if reply.value.failed else DRAWN
+    if math.isnan(reply.value):
+        return FAILED
+    return JUDGED if order.binding.max_tokens else SCORED

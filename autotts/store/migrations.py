@@ -62,7 +62,45 @@ def _first(connection: sa.Connection) -> None:
     tables.create_all(connection)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+def _ledgers(connection: sa.Connection) -> None:
+    """What each study has spent, by binding and kind, and what running processes hold of its limit.
+
+    Amounts are whole numbers written as text: floating-point operations of a long study pass 2**63.
+    """
+    tables = sa.MetaData()
+    sa.Table(
+        "autotts_ledger",
+        tables,
+        sa.Column("study", sa.Text, primary_key=True),
+        sa.Column("unit", sa.Text, nullable=False),
+        sa.Column("spent", sa.Text, nullable=False),
+        sa.Column("held", sa.Text, nullable=False),
+    )
+    sa.Table(
+        "autotts_charge",
+        tables,
+        sa.Column("study", sa.Text, primary_key=True),
+        sa.Column("binding", sa.Text, primary_key=True),
+        sa.Column("kind", sa.Text, primary_key=True),
+        sa.Column("parts", sa.Text, nullable=False),
+    )
+    sa.Table(
+        "autotts_lease",
+        tables,
+        sa.Column("lease", sa.Text, primary_key=True),
+        sa.Column("study", sa.Text, nullable=False),
+        sa.Column("place", sa.Text, nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("started", sa.Text, nullable=False),
+        sa.Column("beat", sa.Integer, nullable=False),
+        sa.Column("held", sa.Text, nullable=False),
+        sa.Column("spent", sa.Text, nullable=False),
+        sa.Column("lost", sa.Boolean, nullable=False),
+    )
+    tables.create_all(connection)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _ledgers)
 NEWEST = len(MIGRATIONS)
 VERSION_KEY = "schema"
 

@@ -33,6 +33,21 @@ class Exact(sa.types.UserDefinedType[Any]):
         return number
 
 
+class Whole(sa.types.TypeDecorator[int]):
+    """A whole number of any size, written as text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:
+        """Write it."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
+        """Read it."""
+        return None if value is None else int(value)
+
+
 def _columns(**types: Any) -> list[sa.ColumnClause[Any]]:
     return [sa.column(name, kind) for name, kind in types.items()]
 
@@ -79,6 +94,28 @@ OUTCOME = sa.table(
         cost=Exact(),
         ended=sa.Text(),
         trial=sa.Integer(),
+    ),
+)
+
+
+# What studies have spent. `held` is the sum over the leases that are not lost; a lease is what one process has set
+# aside (`held`) and charged (`spent`), and `lost` says that it died and that what it held was charged as lost.
+LEDGER = sa.table("autotts_ledger", *_columns(study=sa.Text(), unit=sa.Text(), spent=Whole(), held=Whole()))
+
+CHARGE = sa.table("autotts_charge", *_columns(study=sa.Text(), binding=sa.Text(), kind=sa.Text(), parts=Whole()))
+
+LEASE = sa.table(
+    "autotts_lease",
+    *_columns(
+        lease=sa.Text(),
+        study=sa.Text(),
+        place=sa.Text(),
+        pid=sa.Integer(),
+        started=sa.Text(),
+        beat=sa.Integer(),
+        held=Whole(),
+        spent=Whole(),
+        lost=sa.Boolean(),
     ),
 )
 

@@ -1,0 +1,267 @@
+"""A ledger whose limit several processes draw on, and that outlives them: the ledger of a study, in its database.
+
+Each process holds so much of the limit as what it runs may come to, and a quarter more in hand, so that the database is
+asked once for many draws. What it holds is written down before anything is sent; what it spends is written down with
+the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had not spent is charged as
+lost by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from autotts.engine.ledger import Charge, Ledger, serve
+from autotts.errors import StoreError
+from autotts.store.ledger import LOST, By, Entry, Lease, Stand, Wish, spent_by
+
+BEAT = 5.0  # seconds between two signs of life
+TIDY = 0.05  # seconds until what is not needed is given back
+PAUSE, LONGEST = 0.02, 0.5  # seconds between two looks whether others have given something back
+
+
+class SharedLedger:
+    """`with SharedLedger(engine, study, unit, limit) as shared`: the root of a study's ledgers is `shared.ledger`.
+
+    Give `shared.beside` to `Samples`, so that samples and what they cost are kept together. The root's `spent` is what
+    all processes and earlier runs have spent, others' as it was when the database was last asked; `limit` may be set
+    again while nothing runs.
+
+    Parameters
+    ----------
+    engine
+        As `database.open` gives it.
+    seed
+        What was spent before the study had a ledger, by (binding id, kind); asked once, when its ledger is made.
+
+    Raises
+    ------
+    StoreError
+        When the study's ledger is in another unit, or the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        study: str,
+        unit: str,
+        limit: int | None = None,
+        *,
+        seed: Callable[[], Mapping[tuple[str, str], int]] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._study = study
+        self._unit = unit
+        self._limit = limit
+        self._seed = seed
+        self.ledger: Ledger
+        self._purse: _Purse
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._live, name="autotts-ledger", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._purse = _Purse(Lease(self._engine, self._study, self._unit, seed=self._seed))
+        self.ledger = Ledger(self._limit, purse=self._purse)
+        self.ledger.by = spent_by(self._engine, self._study)
+        self._purse.open(self.ledger)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._heart.join()
+        try:
+            self._purse.close()
+        except StoreError:
+            if error is None:
+                raise
+
+    def beside(self, connection: Any) -> None:
+        """Write down what was spent, in the transaction that keeps samples."""
+        self._purse.beside(connection)
+
+    def settled(self) -> By:
+        """What the study has spent, by (binding id, kind): of all processes and all earlier runs."""
+        self._purse.turn()
+        return spent_by(self._engine, self._study)
+
+    def _live(self) -> None:
+        while not self._over.wait(BEAT):
+            try:
+                self._purse.lease.look()
+            except StoreError:
+                continue  # whoever wants something of the database is told
+
+
+class _Purse:
+    """What this process holds of the limit.
+
+    `free` is in hand, `reserved` is set aside; both and what is charged but not written down are what the database
+    says that this process holds, or less. The lock is for the threads that write; `serve` runs in the event loop only.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.free = 0
+        self.reserved = 0
+        self._ledger: Ledger
+        self._lock = threading.Lock()
+        self._turning = threading.Lock()
+        self._entries: list[Entry] = []
+        self._total = 0
+        self._said = 0  # of the total, what some transaction has taken with it
+        self._others = 0  # what all others have spent
+        self._task: asyncio.Task[None] | None = None
+        self._timed: asyncio.AbstractEventLoop | None = None
+        self._lacking = False
+        self._broken: Exception | None = None
+
+    def open(self, ledger: Ledger) -> None:
+        """See where the study stands."""
+        self._ledger = ledger
+        self.turn()
+
+    # ------------------------------------------------------------ asked by the ledger
+
+    def holds(self, parts: int) -> bool:
+        return self.free >= parts
+
+    def set_aside(self, parts: int) -> None:
+        with self._lock:
+            self.free -= parts
+            self.reserved += parts
+
+    def pay(self, reserved: int, bill: Iterable[Charge]) -> None:
+        with self._lock:
+            self.reserved -= reserved
+            self.free += reserved
+            for binding, kind, parts in bill:
+                self._total += parts
+                self.free -= parts
+                self._entries.append(Entry(self._total, binding, kind, parts))
+        self._tidy_later()
+
+    def fetch(self, parts: int) -> bool:
+        self.turn(parts, parts)
+        return self.free >= parts
+
+    def lack(self) -> None:
+        self._lacking = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._fill())
+
+    # ------------------------------------------------------------ the database
+
+    def turn(self, least: int = 0, most: int = 0) -> None:
+        """Write down what is charged and give back what is in hand; then take at least so much, if it is there."""
+        self._know(self._turn(0, least, most))
+
+    def beside(self, connection: Any) -> None:
+        """Write down what is charged, in another's transaction; if that one fails, the next turn does it again."""
+
+        def wish(written: int) -> Wish:
+            with self._lock:
+                return self._wish(written)
+
+        self.lease.take_turn(connection, wish, self._ledger.limit)
+
+    def close(self) -> None:
+        """Write down what is charged and end the lease; what nobody settled is lost."""
+        if self.reserved:
+            self.pay(self.reserved, [("", LOST, self.reserved)])
+
+        def wish(written: int) -> Wish:
+            with self._lock:
+                self.free = 0
+                return self._wish(written)
+
+        self.lease.close(wish)
+
+    def _turn(self, keep: int, least: int = 0, most: int = 0) -> Stand:
+        """One transaction, in any thread: all in hand but `keep` is given back before anything is taken."""
+        given = 0
+
+        def wish(written: int) -> Wish:
+            nonlocal given
+            with self._lock:
+                given = self.free - min(keep, max(0, self.free))  # negative where more was charged than was held
+                self.free -= given
+                return self._wish(written, least, most)
+
+        with self._turning:
+            try:
+                stand = self.lease.turn(wish, self._ledger.limit)
+            except BaseException:
+                with self._lock:
+                    self.free += given
+                raise
+            with self._lock:
+                self.free += stand.taken
+            return stand
+
+    def _wish(self, written: int, least: int = 0, most: int = 0) -> Wish:
+        self._entries = [entry for entry in self._entries if entry.total > written]
+        self._said = self._total
+        return Wish(tuple(self._entries), max(0, self.reserved + self.free), least, most)
+
+    def _know(self, stand: Stand) -> None:
+        self._ledger.spent += stand.spent - self._others
+        self._others = stand.spent
+
+    # ------------------------------------------------------------ in the event loop
+
+    async def _fill(self) -> None:
+        """Get what the line needs, as long as there is one; what others hold may still be given back."""
+        ledger, line, pause = self._ledger, self._ledger.line, PAUSE
+        try:
+            while line and ledger.within(line[0].parts) and not self.holds(line[0].parts):
+                if self._broken is not None:
+                    raise self._broken
+                self._lacking = False
+                most = sum(claim.parts for claim in line) + self.reserved // 4
+                stand = await asyncio.to_thread(self._turn, 0, line[0].parts, most)
+                self._know(stand)
+                serve([ledger])
+                if stand.taken:
+                    pause = PAUSE
+                elif line:
+                    await asyncio.sleep(pause)
+                    pause = PAUSE if self._lacking else min(2 * pause, LONGEST)
+        except Exception as error:  # told to all who wait
+            self._broken = error
+            while line:
+                claim = line[0]
+                claim.leave()
+                if not claim.turn.done():
+                    claim.turn.set_exception(error)
+                serve(claim.ledger.path)
+
+    def _tidy_later(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # nothing runs: the next turn does it
+        if self._timed is not loop:
+            self._timed = loop
+            loop.call_later(TIDY, self._tidy)
+
+    def _tidy(self) -> None:
+        """Give back what is in hand beyond a quarter of what runs, and write down what is charged."""
+        self._timed = None
+        keep = self.reserved // 4
+        untidy = self._total > self._said or not 0 <= self.free <= keep
+        if untidy and self._broken is None and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._give_back(keep))
+
+    async def _give_back(self, keep: int) -> None:
+        try:
+            self._know(await asyncio.to_thread(self._turn, keep))
+        except StoreError as error:
+            self._broken = error
+        self._task = None
+        serve([self._ledger])
