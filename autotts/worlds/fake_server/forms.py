@@ -127,9 +127,7 @@ class Reading:
             raise self._wrong(f"Unrecognized request argument supplied: {', '.join(unknown)}", unknown[0])
         if self.openai:
             form = {name: value for name, value in form.items() if name in known}
-        effort, kwargs = form.get("reasoning_effort"), form.get("chat_template_kwargs") or {}
-        thinks = kwargs.get("enable_thinking", effort != "none")
-        paths = (self.chat(form, bool(model.thinks and not thinks)),) if chat else self._texts(form)
+        paths = (self.chat(form, model),) if chat else self._texts(form)
         options = form.get("stream_options") or {}
         stop = form.get("stop") or ()
         most = self._most(model, form, max(len(path.tokens) for path in paths), chat)
@@ -155,14 +153,14 @@ class Reading:
             prompt_logprobs=form.get("prompt_logprobs"),
             echo=bool(form.get("echo")),
             ids=bool(form.get("return_token_ids")),
-            effort=effort if effort in ("minimal", "low", "medium", "high") else "medium" if thinks else "none",
+            effort=_effort(form),
             thoughts=form.get("thinking_token_budget"),
         )
 
     # ------------------------------------------------------------------ prompts
 
-    def chat(self, form: Mapping[str, Any], mute: bool) -> Path:
-        """The messages of a chat as the template writes them; `mute` closes the thinking before it begins."""
+    def chat(self, form: Mapping[str, Any], model: FakeModel) -> Path:
+        """The messages of a chat as the template writes them; where none is wanted, it closes the thinking."""
         messages = form.get("messages")
         if not isinstance(messages, list) or not messages:
             raise self._wrong("expected messages: a list of at least one", "messages")
@@ -176,7 +174,7 @@ class Reading:
             partial, messages = self._content(messages[-1]), messages[:-1]
         prompt = "".join(f"<|{message.get('role')}|>\n{self._content(message)}\n" for message in messages)
         if goes_on or opens:
-            prompt += ASSISTANT + _NO_THOUGHT * mute
+            prompt += ASSISTANT + _NO_THOUGHT * bool(model.thinks and _effort(form) == "none")
         return Path(prompt, partial, pieces(prompt + partial))
 
     def _content(self, message: Mapping[str, Any]) -> str:
@@ -256,3 +254,11 @@ class Reading:
 
     def _wrong(self, words: str, param: str) -> Refused:
         return Refused(400, words, kind="invalid_request_error" if self.openai else "BadRequestError", param=param)
+
+
+def _effort(form: Mapping[str, Any]) -> str:
+    """How much a thinking model is to think."""
+    effort, kwargs = form.get("reasoning_effort"), form.get("chat_template_kwargs") or {}
+    if not kwargs.get("enable_thinking", effort != "none"):
+        return "none"
+    return effort if effort in ("minimal", "low", "medium", "high") else "medium"

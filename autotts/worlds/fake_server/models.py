@@ -15,8 +15,8 @@ Script: TypeAlias = Callable[[str, str, int, float, float], str]
 An answer that does not begin with `partial` is taken to follow it.
 """
 
-Marks: TypeAlias = Callable[[str], Sequence[Sequence[float]]]
-"""text -> a row of logits for each of its steps; for an outcome, a single row."""
+Marks: TypeAlias = Callable[[Sequence[str]], Sequence[Sequence[float]]]
+"""tokens of a text -> rows of logits: one for each step or token, or a single one."""
 
 _EFFORTS: Final = {"none": 0.0, "minimal": 0.25, "low": 0.5, "medium": 1.0, "high": 2.0}
 _THOUGHTS: Final = (" so", " then", " wait,", " hmm,", " that", " gives", " check", " again,", " yes,", " and", " next")

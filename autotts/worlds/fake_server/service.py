@@ -21,7 +21,6 @@ from autotts.worlds.fake_server.metrics import metrics
 from autotts.worlds.fake_server.models import FakeModel, echo, number
 from autotts.worlds.fake_server.pace import Allowance, Pace, Places
 from autotts.worlds.fake_server.spoiling import BREAKS, break_before, frames, half, spoilt
-from autotts.worlds.fake_server.text import pieces
 from autotts.worlds.fake_server.wire import Connection, Request, framed
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -95,7 +94,7 @@ class Service:
     def _tokenized(self, form: Mapping[str, Any]) -> dict[str, Any]:
         model = self.reading.model(form)
         if "messages" in form:
-            path = self.reading.chat(form, mute=False)
+            path = self.reading.chat(form, model)
         else:
             path = self.reading.path(form.get("prompt"))
         answer: dict[str, Any] = {"count": len(path.tokens), "max_model_len": model.context}
@@ -219,12 +218,11 @@ class Service:
         model = self.reading.model(form)
         if model.marks is None:
             raise Refused(400, f"The model `{model.name}` does not support the Pooling API")
-        texts = self._inputs(form)
-        tokens = [pieces(text) for text in texts]
-        self._allow(sum(map(len, tokens)))
+        texts = self._inputs(form, model)
+        self._allow(sum(map(len, texts)))
         await self.places.enter()
         try:
-            record.prompt = sum(map(len, tokens))
+            record.prompt = sum(map(len, texts))
             record.id = f"pool-{self.seed:x}-{record.number}"
             if record.fault in ("hang", "hang_midway"):
                 await asyncio.Event().wait()
@@ -249,13 +247,13 @@ class Service:
         finally:
             self.places.leave()
 
-    def _inputs(self, form: Mapping[str, Any]) -> list[str]:
+    def _inputs(self, form: Mapping[str, Any], model: FakeModel) -> list[Sequence[str]]:
+        """The tokens of the texts to score."""
         if "messages" in form:
-            path = self.reading.chat({"add_generation_prompt": False, **form}, mute=False)
-            return [path.prompt + path.partial]
+            return [self.reading.chat({"add_generation_prompt": False, **form}, model).tokens]
         given = form.get("input")
         several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
-        return ["".join(self.reading.path(one).tokens) for one in (given if several else [given])]  # type: ignore
+        return [self.reading.path(one).tokens for one in (given if several and given else [given])]
 
 
 def _form(request: Request) -> dict[str, Any]:
