@@ -119,6 +119,15 @@ class Incoming:
     def _read_chunks(self, data: bytes) -> None:
         at, size = 0, len(data)
         while at < size:
+            if self._state == _SIZE:  # whole chunks, as nearly all are
+                end = data.find(b"\r\n", at)
+                if 0 < end - at <= 8 and (digits := data[at:end]).isalnum() and digits[0] != 48:
+                    start = end + 2
+                    stop = start + _number(digits)
+                    if data[stop : stop + 2] == b"\r\n":
+                        self.pieces.append(data[start:stop])
+                        at = stop + 2
+                        continue
             if self._state == _DATA:
                 piece = data[at : at + self._left]
                 self.pieces.append(piece)
@@ -149,11 +158,15 @@ class Incoming:
             if not line:
                 self._state = _END
         else:
-            digits = line.partition(b";")[0].strip()
-            try:
-                self._left = int(digits, 16) if digits.isalnum() and len(digits) <= 15 else -1
-            except ValueError:
-                self._left = -1
-            if self._left < 0:
-                raise Fault("sent a chunk without a size", kind=NONSENSE)
+            self._left = _number(line.partition(b";")[0].strip())
             self._state = _DATA if self._left else _TRAILER
+
+
+def _number(digits: bytes) -> int:
+    """The size of a chunk."""
+    try:
+        if digits.isalnum() and len(digits) <= 15:
+            return int(digits, 16)
+    except ValueError:
+        pass
+    raise Fault("sent a chunk without a size", kind=NONSENSE)
