@@ -50,13 +50,13 @@ class Made:
     """What came of it: all new tokens, an end token included.
 
     `finish` is "end" (an end token), "stop" or "length"; `stop` is the stop string. `logprob` is the sum of the
-    tokens' log-probabilities at temperature 1. `cached` tokens of the prompt were not computed.
+    tokens' log-probabilities at temperature 1, where it was asked for. `cached` tokens of the prompt were not computed.
     """
 
     ids: tuple[int, ...]
     finish: str
     stop: str | None
-    logprob: float
+    logprob: float | None
     cached: int = 0
 
 
@@ -227,7 +227,7 @@ def _said(words: Words, asked: Asked, made: Made, *, whole_stop: bool) -> Said:
         cached=made.cached,
         made=len(made.ids),
         estimated=False,
-        mean_logprob=made.logprob / len(made.ids),
+        mean_logprob=None if made.logprob is None else made.logprob / len(made.ids),
     )
 
 
