@@ -56,8 +56,8 @@ class Template:
 class Thinking:
     """A model that thinks before it answers: None leaves each to the server's default.
 
-    `enabled` goes into the chat template, `effort` (low, medium, high) is sent as `reasoning_effort`, `budget` is the
-    most tokens of thinking.
+    `enabled` goes into the chat template, `effort` (such as low, medium, high) is sent as `reasoning_effort`, `budget`
+    is the most tokens of thinking.
     """
 
     enabled: bool | None = None
@@ -87,9 +87,9 @@ class Entry:
     Parameters
     ----------
     engine
-        "openai" (a server in OpenAI's form), "vllm" or "transformers" (in this process).
+        "openai" (a server in OpenAI's form), "vllm" or "transformers" (in this process), or "tiny" (embedded).
     served
-        Its name on the servers, or the folder of its weights.
+        Its name on the servers or in this package, or the folder of its weights.
     revision
         Names the weights; part of every sample's key.
     max_tokens
