@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotts.worlds.fake_server.drawing import Drawn, alternatives, log_probability
+from autotts.worlds.fake_server.drawing import Drawn
 from autotts.worlds.fake_server.forms import Asked
+from autotts.worlds.fake_server.likely import Likeliness
 from autotts.worlds.fake_server.models import FakeModel
 from autotts.worlds.fake_server.text import Vocabulary
 
@@ -91,9 +92,10 @@ class Answer:
         if self.asked.echo:
             form["text"] = path.prompt + path.partial + text
             if self.asked.logprobs is not None:
-                form["logprobs"] = self._log_probs([*path.tokens, *one.tokens], 0, first_known=False)
+                likely, after = self._likely(index, one)
+                form["logprobs"] = likely.of_text(0, after + len(one.tokens), self.asked.logprobs)
         if self.asked.prompt_logprobs is not None:
-            form["prompt_logprobs"] = self._prompt_log_probs(path.tokens)
+            form["prompt_logprobs"] = self._likely(index, one)[0].of_prompt(self.vocabulary.ids(path.tokens))
         if self.asked.ids:
             form["prompt_token_ids"] = self.vocabulary.ids(path.tokens)
         return form
@@ -155,52 +157,24 @@ class Answer:
         ended = last == len(one.tokens)
         form: Json = {"index": index, **content, "logprobs": None, "finish_reason": one.finish if ended else None}
         if self.asked.logprobs is not None:
-            form["logprobs"] = self._log_probs(one.tokens[start:last], start)
+            likely, after = self._likely(index, one)
+            tell = likely.of_chat if self.asked.chat else likely.of_text
+            form["logprobs"] = tell(after + start, after + last, self.asked.logprobs)
         if ended:
             form["stop_reason"] = one.stop
         if self.asked.ids:
             form["token_ids"] = self.vocabulary.ids(one.tokens[start:last])
         return form
 
-    def _log_probs(self, tokens: Sequence[str], start: int, *, first_known: bool = True) -> Json:
-        model, count = self.asked.model, self.asked.logprobs or 0
-        own: list[float | None] = [log_probability(model, piece, start + i) for i, piece in enumerate(tokens)]
-        tops = [alternatives(model, piece, start + i, count) for i, piece in enumerate(tokens)]
-        if self.asked.chat:
-            return {
-                "content": [
-                    {**_told(piece, value), "top_logprobs": [_told(*pair) for pair in top]}
-                    for piece, value, top in zip(tokens, own, tops)
-                ]
-            }
-        if own and not first_known:
-            own[0] = None
-        offsets = [0]
-        for piece in tokens:
-            offsets.append(offsets[-1] + len(piece))
-        return {
-            "text_offset": offsets[:-1],
-            "token_logprobs": own,
-            "tokens": list(tokens),
-            "top_logprobs": [None if value is None else dict(top) for value, top in zip(own, tops)],
-        }
-
-    def _prompt_log_probs(self, tokens: Sequence[str]) -> list[Json | None]:
-        ids, model = self.vocabulary.ids(tokens), self.asked.model
-        rows: list[Json | None] = [
-            {str(one): {"logprob": log_probability(model, piece, at), "rank": 1, "decoded_token": piece}}
-            for at, (one, piece) in enumerate(zip(ids, tokens))
-        ]
-        return [None, *rows[1:]]
+    def _likely(self, index: int, one: Drawn) -> tuple[Likeliness, int]:
+        """The likeliness of a choice with its prompt, and how long the prompt is."""
+        tokens = self.asked.paths[index // self.asked.n].tokens
+        return Likeliness(self.asked.model, [*tokens, *one.tokens]), len(tokens)
 
 
 def _thought(one: Drawn, start: int, stop: int) -> str:
     """The words of a thought, without its marks."""
     return "".join(piece for piece in one.shown[start:stop] if piece.strip() not in ("<think>", "</think>"))
-
-
-def _told(piece: str, value: float | None) -> Json:
-    return {"token": piece, "logprob": value, "bytes": list(piece.encode())}
 
 
 def model_list(models: Mapping[str, FakeModel], *, openai: bool) -> Json:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotts.worlds.fake_server.forms import Asked, Path
-from autotts.worlds.fake_server.models import FakeModel, fraction, thought
+from autotts.worlds.fake_server.models import thought
 from autotts.worlds.fake_server.text import pieces
 
 _PADDING = (" more", " and", " on")
@@ -81,18 +80,3 @@ def _ended(asked: Asked, tokens: list[str], thought: int) -> Drawn:
                     break
             kept = kept[: len(shown)]
     return Drawn(kept, shown, min(thought, len(kept)), finish, stop)
-
-
-def log_probability(model: FakeModel, piece: str, at: int) -> float:
-    """A plausible log-probability of a token, that depends on it and on where it stands."""
-    return math.log(1.0 - 0.95 * fraction(model.name, piece, at) ** 3)
-
-
-def alternatives(model: FakeModel, piece: str, at: int, count: int) -> list[tuple[str, float]]:
-    """The `count` likeliest tokens and their log-probabilities, that of the text among them."""
-    if not count:
-        return []
-    own = log_probability(model, piece, at)
-    left = -math.expm1(own)
-    others = [(f" other{k}", math.log(max(left * 0.5**k, 1e-9))) for k in range(1, count)]
-    return sorted([(piece, own), *others], key=lambda pair: -pair[1])

@@ -76,6 +76,18 @@ class Scorer:
         parts = "".join(tokens).split(self.mark)
         return [self._row(" ".join(parts[:end])) for end in range(1, len(parts))]
 
+    def prefers(self, tokens: Sequence[str], at: int) -> float | None:
+        """As a `FakeModel`'s `prefers`: the score after a mark, or anywhere for the whole text."""
+        if self.per == "step":
+            if at == 0 or self.mark not in tokens[at - 1]:
+                return None
+            return self.logit(" ".join("".join(tokens[:at]).split(self.mark)[:-1]))
+        return self.logit("".join(tokens[:at]))
+
+    def says(self, prompt: str, partial: str, seed: int, temperature: float, top_p: float) -> str:
+        """As a `FakeModel`'s script: "+" for a text that is more likely right than not, else "-"."""
+        return partial + ("+" if self.logit(prompt + partial) > 0 else "-")
+
     def logit(self, text: str) -> float:
         """The score of a text: above 0 is more likely right than not."""
         text = text.strip()

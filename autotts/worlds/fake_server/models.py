@@ -18,6 +18,9 @@ An answer that does not begin with `partial` is taken to follow it.
 Marks: TypeAlias = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """tokens of a text -> rows of logits: one for each step or token, or a single one."""
 
+Prefers: TypeAlias = Callable[[Sequence[str], int], float | None]
+"""(tokens, place) -> the logit of "+" against "-" as the token at that place; None where neither is likely."""
+
 _EFFORTS: Final = {"none": 0.0, "minimal": 0.25, "low": 0.5, "medium": 1.0, "high": 2.0}
 _THOUGHTS: Final = (" so", " then", " wait,", " hmm,", " that", " gives", " check", " again,", " yes,", " and", " next")
 
@@ -29,9 +32,11 @@ class FakeModel:
     Parameters
     ----------
     script
-        Writes its answers; None for a model that scores.
+        Writes its answers; None for a model that only scores.
     marks
-        Scores texts at /pooling and /classify; None for a model that writes.
+        Scores texts at /pooling and /classify; None for a model that only writes.
+    prefers
+        What its log-probabilities say of "+" and "-", for reward models that score in words.
     context
         Tokens of prompt and answer together.
     thinks
@@ -41,12 +46,13 @@ class FakeModel:
     name: str
     script: Script | None = None
     marks: Marks | None = None
+    prefers: Prefers | None = None
     context: int = 8192
     thinks: int = 0
 
     def __post_init__(self) -> None:
-        if (self.script is None) == (self.marks is None):
-            raise InputError(f"the fake model {self.name!r}: expected either a script or marks")
+        if self.script is None and self.marks is None:
+            raise InputError(f"the fake model {self.name!r}: expected a script or marks, or both")
         if self.context < 1 or self.thinks < 0:
             raise InputError(f"the fake model {self.name!r}: expected a context of 1 or more and thinks of 0 or more")
 
