@@ -11,7 +11,7 @@ from typing import Any, Final
 from autotts.core.plan import Spec
 from autotts.errors import PlanError
 from autotts.worlds.models.entry import Entry
-from autotts.worlds.openai.texts import CLOSING, THINK, Partial, messages, plain
+from autotts.worlds.openai.texts import CLOSING, THINK, Partial, messages, plain, said_of
 
 FORMAT: Final = 1  # of forms and of how replies are read; part of every binding
 PROBE_TOKENS: Final = 48
@@ -80,8 +80,9 @@ def lead_of(entry: Entry, partial: Partial, spec: Spec) -> str:
     """What is written after the path so far: a nudge, the question for the answer; thinking is closed before it."""
     if spec.move != "probe":
         return spec.nudge
-    closing = CLOSING if partial.thinking(entry) else ""
-    return spec.nudge + closing + entry.template.probe
+    if partial.thinking(entry):
+        return spec.nudge + CLOSING + entry.template.probe.lstrip("\n")
+    return spec.nudge + entry.template.probe
 
 
 def stops_of(entry: Entry, spec: Spec) -> list[str]:
@@ -109,7 +110,7 @@ def form(wish: Wish) -> Form:
     elif wish.way == "message":
         path, put = CHAT, _message(wish, lead)
     elif wish.way in ("text", "fresh") and entry.template.form == "text":
-        path, put = TEXT, {"prompt": plain(entry, partial.prompt, wish.instruction) + _said(partial) + lead}
+        path, put = TEXT, {"prompt": plain(entry, partial.prompt, wish.instruction) + said_of(partial) + lead}
     elif wish.way == "fresh" and not lead and partial.fresh:
         path, put = CHAT, {"messages": messages(entry, partial.prompt, wish.instruction)}
     else:
@@ -125,18 +126,10 @@ def _message(wish: Wish, lead: str) -> dict[str, Any]:
     if partial.thinking(entry) and not partial.text:
         said = f"{THINK}\n{partial.thought}"
     else:
-        said = _said(partial)
+        said = said_of(partial)
     asked = messages(entry, partial.prompt, wish.instruction)
     answer = {"role": "assistant", "content": said + lead}
     return {"messages": [*asked, answer], "continue_final_message": True, "add_generation_prompt": False}
-
-
-def _said(partial: Partial) -> str:
-    """The answer so far, with its thinking in tags."""
-    if not partial.thought:
-        return partial.text
-    closed = CLOSING if partial.text else ""
-    return f"{THINK}\n{partial.thought}{closed}{partial.text}"
 
 
 def _fields(wish: Wish, path: str) -> dict[str, Any]:
@@ -225,43 +218,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(each) for each in value]
     return value
-
-
-# Fields that a draw can do without, and what stands in for them where a server refuses them.
-OPTIONAL: Final[Mapping[str, Mapping[str, str]]] = {
-    "continuous_usage_stats": {},
-    "return_token_ids": {},
-    "include_stop_str_in_output": {},
-    "max_tokens": {"max_tokens": "max_completion_tokens"},
-    "stream_options": {},
-    "seed": {},
-    "temperature": {},
-    "top_p": {},
-}
-
-
-def refused_field(words: str, body: Mapping[str, Any]) -> str | None:
-    """The field that a server refuses, of those that a draw can do without; None where it is none of them."""
-    low = words.lower()
-    if not any(sign in low for sign in ("support", "unknown", "unrecognized", "unexpected", "extra", "not permitted")):
-        return None
-    for field in OPTIONAL:
-        there = field in body or field in body.get("stream_options", ())
-        if there and field in low:
-            return field
-    return None
-
-
-def without(body: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """A request without what its server refuses."""
-    out = dict(body)
-    for field in fields:
-        if field == "continuous_usage_stats":
-            if "stream_options" in out:
-                out["stream_options"] = {"include_usage": True}
-            continue
-        value = out.pop(field, None)
-        other = OPTIONAL[field].get(field)
-        if other is not None and value is not None:
-            out[other] = value
-    return out

@@ -28,6 +28,7 @@ class Said:
 
     `finish` is "stop", "length" or "filter". `stop` is the stop string that ended it (None: the model itself), if
     `knows_stop`. `prompt` and `cached` are None where the server did not say; `made` is estimated if `estimated`.
+    `usages` counts the chunks that told how much was used.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Said:
     made: int
     estimated: bool
     mean_logprob: float | None
+    usages: int = 0
 
 
 class Assembly:
@@ -71,6 +73,7 @@ class Assembly:
         "_thoughts",
         "_told",
         "_twins",
+        "_usages",
         "chunks",
         "finish",
         "made",
@@ -96,6 +99,7 @@ class Assembly:
         self._told: int | None = None  # by a usage
         self._estimated = False
         self._twins = 0  # chunks that equal the one before, where nothing tells whether they are the same
+        self._usages = 0
         self._last = b""
         meter.ahead = 1
 
@@ -192,6 +196,7 @@ class Assembly:
         if self._told is not None and made < self._told:
             raise _nonsense(f"{self._told} tokens or more", payload)
         self._told = made
+        self._usages += 1
         if prompt and prompt != self.prompt:
             self.prompt = self._meter.prompt = prompt
         if details:
@@ -274,6 +279,7 @@ class Assembly:
             made=self.made,
             estimated=self._estimated,
             mean_logprob=self._logprob / self._logprobs if self._logprobs else None,
+            usages=self._usages,
         )
 
 

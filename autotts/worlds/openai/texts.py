@@ -89,6 +89,14 @@ def spoken(text: str) -> str:
     return "" if THINK in text else text
 
 
+def said_of(partial: Partial) -> str:
+    """The answer so far, with its thinking in tags."""
+    if not partial.thought:
+        return partial.text
+    closed = CLOSING if partial.text else ""
+    return f"{THINK}\n{partial.thought}{closed}{partial.text}"
+
+
 def instructed(entry: Entry, prompt: str, instruction: str) -> str:
     """The user's message; a template's field for an instruction goes where there is none."""
     user = entry.template.user

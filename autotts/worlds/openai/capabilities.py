@@ -1,0 +1,264 @@
+"""What a server can, found out by asking: a server may pass over a field in silence, so its behaviour is looked at.
+
+The requests are small. What a missing capability switches off is said in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from autotts.core.world import Meter
+from autotts.errors import InputError
+from autotts.worlds.models.entry import Entry
+from autotts.worlds.openai.forms import CHAT, TEXT, Form
+from autotts.worlds.openai.sending import Sender, not_served
+from autotts.worlds.openai.stream import Said
+from autotts.worlds.openai.texts import THINK, THOUGHT
+from autotts.worlds.servers import Fault, Fleet
+from autotts.worlds.servers.fault import NONSENSE, REQUEST
+
+_ASKED: Final = "What is 17 + 25 * 3 + 8 * 4 - 31? Write out every step in words."
+_RANDOM: Final = "Write twelve words that have nothing to do with each other."
+_LONG: Final = "The quick brown fox jumps over the lazy dog. " * 24  # several blocks of any prefix cache
+_MOST: Final = 24  # tokens of a whole answer here
+_TOOL: Final = {
+    "type": "function",
+    "function": {
+        "name": "note",
+        "description": "Write a number down.",
+        "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]},
+    },
+}
+
+# What is switched off where a capability is missing.
+OFF: Final[Mapping[str, str]] = {
+    "logprobs": "the signal mean_logprob",
+    "n": "nothing: every draw is a request of its own",
+    "seed": "draws that can be repeated: a study that is run again draws anew what was not stored",
+    "continues": "steps, chunks, probes and nudges: strategies of whole draws only",
+    "cancel": "savings of draws that are not needed any more: they run on at your cost",
+    "usage": "exact counts: tokens are counted with the server's tokenizer, or estimated",
+    "running_usage": "exact counts of cancelled draws: a token is counted for each chunk",
+    "cached": "the lower price of cached prompts",
+    "tokenize": "probes and nudges by token ids, and counts where the usage is missing",
+    "tools": "nothing: no strategy uses tools",
+    "pooling": "reward models on this server",
+    "thinking": "nothing, unless the model should think",
+    "stop_reason": "steps: the end of a step cannot be told from the end of an answer",
+    "temperature": "temperatures: arms that differ in it only are the same",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server can for one model; None is not known. `continues` is "ids", "text", "message" or "none"."""
+
+    logprobs: bool | None = None
+    n: bool | None = None
+    seed: bool | None = None
+    continues: str = "none"
+    cancel: bool | None = None
+    usage: bool | None = None
+    running_usage: bool | None = None
+    cached: bool | None = None
+    tokenize: bool | None = None
+    tools: bool | None = None
+    pooling: bool | None = None
+    thinking: bool | None = None
+    stop_reason: bool | None = None
+    temperature: bool | None = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What it cannot, and what that switches off; what is not known is not in it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: OFF[name] for name, value in values.items() if value is False or value == "none"}
+
+
+async def find_way(sender: Sender, entry: Entry) -> tuple[str, int]:
+    """How a server goes on with a partial answer ("ids", "text", "message" or "none"), and the tokens that it took."""
+    asking = _Asking(sender, entry)
+    return await asking.way(), asking.spent
+
+
+async def probe(fleet: Fleet, entry: Entry) -> Capabilities:
+    """Find out what the servers of an entry can, for a model that draws or one that scores; about 15 small requests.
+
+    Raises
+    ------
+    InputError
+        When the server refuses the key, does not serve the model, or does not answer in OpenAI's form.
+    """
+    asking = _Asking(Sender(fleet), entry)
+    try:
+        return await (asking.drawing() if entry.draws else asking.scoring())
+    except Fault as fault:
+        if fault.status == 404:
+            raise await not_served(asking.sender, entry, fault) from None
+        raise
+
+
+class _Asking:
+    """Small requests to the servers of one entry; `spent` counts their tokens."""
+
+    def __init__(self, sender: Sender, entry: Entry) -> None:
+        self.sender = sender
+        self.spent = 0
+        self._entry = entry
+        self._chat = entry.template.form == "chat"
+
+    async def drawing(self) -> Capabilities:
+        """Of a model that draws."""
+        first = await self._say({"temperature": 0.0, "logprobs": True})
+        if first is None:
+            raise InputError(f"model {self._entry.name!r}: its server refuses the plainest completion in OpenAI's form")
+        again = [await self._say({"temperature": 1.0, "seed": seed}, asked=_RANDOM) for seed in (1, 1, 2)]
+        texts = ["" if said is None else said.thought + said.text for said in again]
+        words = _halves(first.text)[1].split()
+        stop = words[0] if words else ","
+        stopped = await self._say({"temperature": 0.0, "stop": [stop]})
+        continues = self._entry.template.continues
+        if continues == "auto":
+            continues = await self.way()
+        refused = self.sender.refused(self._entry)
+        return Capabilities(
+            logprobs=first.mean_logprob is not None,
+            n=await self._several(),
+            seed="seed" not in refused and texts[0] == texts[1],
+            continues=continues,
+            usage=first.usages > 0 and first.prompt is not None,
+            running_usage=first.usages > 2,
+            cached=await self._caches(),
+            tokenize=await self._tokenizes(),
+            tools=await self._tools(),
+            thinking=bool(first.thought) or THOUGHT in first.text or THINK in first.text,
+            stop_reason=stopped is not None and stopped.stop == stop,
+            temperature=False if "temperature" in refused else (True if texts[0] != texts[2] else None),
+        )
+
+    async def scoring(self) -> Capabilities:
+        """Of a model that scores."""
+        scoring = self._entry.scoring
+        if scoring is not None and scoring.kind == "judge":
+            return await self.drawing()
+        return Capabilities(tokenize=await self._tokenizes(), pooling=await self._pools())
+
+    # ------------------------------------------------------------------ going on with a partial answer
+
+    async def way(self) -> str:
+        """A greedy answer is compared with the same in two pieces; the way that is closest to exact comes first."""
+        whole = await self._say({"temperature": 0.0, "return_token_ids": True})
+        if whole is None:
+            return "none"
+        if await self._by_ids(whole):
+            return "ids"
+        head, tail = _halves(whole.text)
+        if not tail:
+            return "none"
+        if not self._chat:
+            rest = await self._say({"temperature": 0.0, "prompt": _ASKED + head})
+            return "text" if rest is not None and _agree(rest.text, tail) else "none"
+        asked = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": head}]
+        fields = {"messages": asked, "continue_final_message": True, "add_generation_prompt": False}
+        rest = await self._say({"temperature": 0.0} | fields)
+        return "message" if rest is not None and _agree(rest.text, tail) else "none"
+
+    async def _by_ids(self, whole: Said) -> bool:
+        """Whether token ids are gone on from: the server counts them as the prompt, and says what comes next."""
+        if not whole.ids or not whole.prompt_ids:
+            return False
+        half = len(whole.ids) // 2
+        sent = [*whole.prompt_ids, *whole.ids[:half]]
+        rest = await self._say({"temperature": 0.0, "prompt": sent, "return_token_ids": True})
+        if rest is None or rest.ids is None or rest.prompt != len(sent):
+            return False
+        left = whole.ids[half:]
+        return rest.ids[: min(4, len(left))] == left[:4]
+
+    # ------------------------------------------------------------------ the rest
+
+    async def _several(self) -> bool:
+        answer = await self._ask({"n": 2, "max_tokens": 2})
+        return answer is not None and len(answer["choices"]) == 2
+
+    async def _caches(self) -> bool:
+        """Whether it says that a prompt which it has just read was cached."""
+        answer = None
+        for _ in range(2):
+            answer = await self._ask({"max_tokens": 1}, asked=_LONG)
+        details = ((answer or {}).get("usage") or {}).get("prompt_tokens_details")
+        return isinstance(details, Mapping) and bool(details.get("cached_tokens"))
+
+    async def _tokenizes(self) -> bool:
+        return await self.sender.ids(self._entry, {"model": self._entry.served, "prompt": _ASKED}) is not None
+
+    async def _tools(self) -> bool:
+        if not self._chat:
+            return False
+        choice = {"type": "function", "function": {"name": "note"}}
+        answer = await self._ask({"max_tokens": 32, "tools": [_TOOL], "tool_choice": choice})
+        message = answer["choices"][0].get("message") if answer is not None else None
+        return isinstance(message, Mapping) and bool(message.get("tool_calls"))
+
+    async def _pools(self) -> bool:
+        for path in ("../pooling", "../classify"):
+            try:
+                answer = await self.sender.ask(self._entry, path, {"model": self._entry.served, "input": "1 + 1 = 2"})
+            except Fault as fault:
+                if fault.kind != REQUEST:
+                    raise
+            else:
+                return bool(answer.get("data"))
+        return False
+
+    # ------------------------------------------------------------------ requests
+
+    async def _say(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> Said | None:
+        """A small streamed completion; None where the server refuses it."""
+        entry = self._entry
+        body: dict[str, Any] = {"model": entry.served, "max_tokens": _MOST, "seed": 1, "stream": True} | dict(fields)
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        chat = self._chat and "prompt" not in fields
+        if chat:
+            body.setdefault("messages", [{"role": "user", "content": asked}])
+            if entry.thinking.enabled is not None:
+                body["chat_template_kwargs"] = {"enable_thinking": entry.thinking.enabled}
+        else:
+            body.setdefault("prompt", asked)
+            if "logprobs" in body:
+                body["logprobs"] = 1
+        form, meter = Form(CHAT if chat else TEXT, body, ""), Meter()
+        try:
+            said, _ = await self.sender.draw(entry, form, meter, most=_MOST + len(asked))
+        except Fault as fault:
+            if fault.kind in (REQUEST, NONSENSE) and fault.status != 404:
+                return None
+            raise
+        self.spent += meter.calls * (said.prompt or len(asked)) + meter.lost + said.made
+        return said
+
+    async def _ask(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> dict[str, Any] | None:
+        """A small completion in one piece; None where the server refuses it."""
+        entry = self._entry
+        put: dict[str, Any] = {"messages": [{"role": "user", "content": asked}]} if self._chat else {"prompt": asked}
+        try:
+            return await self.sender.ask(entry, CHAT if self._chat else TEXT, {"model": entry.served, **put, **fields})
+        except Fault as fault:
+            if fault.kind in (REQUEST, NONSENSE):
+                return None
+            raise
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """A text cut between two words; the second half is empty where there are not two."""
+    at = text.find(" ", len(text) // 2)
+    at = at if at > 0 else text.rfind(" ")
+    return (text[:at], text[at:]) if at > 0 else (text, "")
+
+
+def _agree(rest: str, tail: str) -> bool:
+    """Whether a text goes on as the whole one did; it may end later."""
+    rest, tail = rest.strip(), tail.strip()
+    return bool(rest) and bool(tail) and (rest.startswith(tail) or tail.startswith(rest))
