@@ -7,6 +7,7 @@ goes on from its own ids exactly, and from the text of another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,7 +23,8 @@ from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.forms import Wish, check, form, lead_of, name_of
 from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.stream import Said
-from autotts.worlds.openai.texts import THINK, Partial, messages, plain
+from autotts.worlds.openai.texts import Partial, messages, plain, said_of, spoken
+from autotts.worlds.scoring import Asks, Text, mark
 
 STRETCH: Final = 4  # tokens of one model that a token of another's text takes, at most
 PLACES: Final = ("device", "width")  # settings of an engine that change no draw
@@ -120,6 +122,13 @@ class Line(Protocol):
 class Local:
     """The world.
 
+    Parameters
+    ----------
+    entries
+        By role.
+    lines, marking
+        What answers the roles that draw, and those that score.
+
     Attributes
     ----------
     models, scorers
@@ -132,19 +141,21 @@ class Local:
         self,
         entries: Mapping[str, Entry],
         lines: Mapping[str, Line],
+        marking: Mapping[str, Asks],
         *,
         read: Callable[[str], str | None],
         instruction: str,
         unit: str,
     ) -> None:
-        self.models = tuple(entries)
-        self.scorers: tuple[str, ...] = ()
+        self.models = tuple(lines)
+        self.scorers = tuple(marking)
         self.cards: dict[str, ModelCard] = {role: entry.card for role, entry in entries.items()}
         self.bindings: Mapping[str, Binding] = {
             role: _binding(entry, instruction, unit) for role, entry in entries.items()
         }
         self._entries = dict(entries)
         self._lines = dict(lines)
+        self._marking = dict(marking)
         self._read = read
         self._instruction = instruction
 
@@ -171,7 +182,7 @@ class Local:
         if type(ask) is Blend:
             raise PlanError("models in this process cannot blend: they go on from one text at a time")
         if type(ask) is Score:
-            raise PlanError(f"the role {ask.by!r} draws, and cannot score")
+            return await self._score(order, ask, Partial.of(states[0]))
         return await self._draw(order, ask, states[0], meter)
 
     async def _draw(self, order: Request, ask: Draw, state: Mapping[str, Any], meter: Meter) -> Reply:
@@ -184,7 +195,7 @@ class Local:
             why = f"no room: {partial.made} of {entry.max_tokens} tokens are made, {len(ids)} of {line.context} in all"
             node, state = failed_node(partial, why, key=order.key, depth=depth, signals={})
             return Reply(node, Usage(), 0.0, state)
-        seed = int.from_bytes(order.key[:8], "little") >> 1
+        seed = _seed(order)
         wish = Wish(entry, partial, spec, self._instruction, seed, room, way="ids", ids=ids, keep_ids=True)
         sent = form(wish)
         body = sent.body
@@ -200,8 +211,24 @@ class Local:
         """The path so far as the model reads it: its own ids, or the text of whoever wrote it."""
         if partial.ids is not None and partial.by == entry.name:
             return partial.ids
-        thought = f"{THINK}\n{partial.thought}\n</think>\n\n" if partial.thought else ""
-        return words.prompt(partial.prompt) + words.encode(thought + partial.text)
+        return words.prompt(partial.prompt) + words.encode(said_of(partial))
+
+    async def _score(self, order: Request, ask: Score, partial: Partial) -> Reply:
+        if ask.node.failed:
+            return Reply(math.nan, Usage())
+        entry, scorer = self._entries[ask.by], self._marking.get(ask.by)
+        if scorer is None:
+            raise PlanError(f"the role {ask.by!r} draws, and cannot score")
+        writer = next((each for each in self._entries.values() if each.name == partial.by), entry)
+        done = ask.node.done and not ask.node.signals.get("cut")
+        text = Text(partial.prompt, spoken(partial.text) or partial.text, done, writer.template.step)
+        marked = await mark(entry, text, scorer, seed=_seed(order))
+        return Reply(marked.value, replace(marked.usage, calls=1))
+
+
+def _seed(order: Request) -> int:
+    """All randomness of a draw, in 63 bits."""
+    return int.from_bytes(order.key[:8], "little") >> 1
 
 
 def _said(words: Words, asked: Asked, made: Made, *, whole_stop: bool) -> Said:
@@ -239,6 +266,6 @@ def _binding(entry: Entry, instruction: str, unit: str) -> Binding:
         id=f"{entry.engine}/{Path(entry.served).name}@{entry.revision}/{setting}",
         model=entry.name,
         prices=entry.card.prices(unit),
-        max_tokens=entry.max_tokens,
+        max_tokens=entry.max_tokens if entry.draws else 0,
         stretch=STRETCH,
     )

@@ -140,6 +140,7 @@ class Tiny:
 
     async def _complete(self, model: str, asked: Asked, meter: Meter) -> Completion:
         flight = _Flight(asyncio.get_running_loop().create_future(), meter)
+        before = meter.generated
         try:
             ticket = self._engine.submit(model, asked, self._arrive, watched=meter.moved is not None, tag=flight)
         except EngineBroken as error:
@@ -148,6 +149,8 @@ class Tiny:
             done: Completion = await flight.future
         except asyncio.CancelledError:
             ticket.cancel()
+            meter.generated = max(meter.generated, before + ticket.reported)  # what is on its way here
+            meter.ahead = 1  # the step that runs now
             raise
         return done
 

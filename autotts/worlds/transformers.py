@@ -18,6 +18,7 @@ from autotts.core.world import Meter
 from autotts.errors import BackendError, InputError
 from autotts.worlds.local import Asked, Local, Made, Words
 from autotts.worlds.models.entry import Entry
+from autotts.worlds.scoring.local import open_local
 
 if TYPE_CHECKING:
     from autotts.worlds.decoding import Batch, Row
@@ -221,22 +222,24 @@ def open_transformers(
     with ExitStack() as stack:
         # Two roles of one model share its weights and its batch.
         opened: dict[str, Running] = {}
-        for entry in entries.values():
+        drawing = {role: entry for role, entry in entries.items() if entry.draws}
+        for entry in drawing.values():
             if entry.name not in opened:
                 opened[entry.name] = stack.enter_context(_load(entry, instruction))
-        lines = {role: opened[entry.name] for role, entry in entries.items()}
-        yield Local(entries, lines, read=read, instruction=instruction, unit=unit)
+        lines = {role: opened[entry.name] for role, entry in drawing.items()}
+        marking = {role: open_local(entry) for role, entry in entries.items() if not entry.draws}
+        yield Local(entries, lines, marking, read=read, instruction=instruction, unit=unit)
 
 
 def _check(role: str, entry: Entry) -> None:
+    if not entry.draws:
+        return  # it is checked where it is opened
     odd = sorted(set(entry.extra) - set(SETTINGS))
     if odd:
         raise InputError(
             f"model {role!r}: expected settings among {', '.join(SETTINGS)} for the engine transformers, found "
             f"{', '.join(odd)}"
         )
-    if not entry.draws:
-        raise InputError(f"model {role!r} scores: serve it with vLLM; the engine transformers draws only")
     if entry.thinking.budget is not None:
         raise InputError(f"model {role!r}: the engine transformers holds no budget of thinking; leave it out")
 

@@ -271,7 +271,10 @@ def open_vllm(
     """
     for role, entry in entries.items():
         if not entry.draws:
-            raise InputError(f"model {role!r} scores: serve it with vLLM; inside this process vLLM draws only")
+            raise InputError(
+                f"model {role!r} scores: inside this process vLLM draws only; serve it, or give it the engine "
+                "transformers"
+            )
     _installed(next(iter(entries)))
     with ExitStack() as stack:
         engines: dict[str, Engine] = {}  # two roles of one model share it
@@ -281,7 +284,7 @@ def open_vllm(
                 engine.open(instruction)
                 stack.callback(engine.close)
         lines = {role: engines[entry.name] for role, entry in entries.items()}
-        yield Local(entries, lines, read=read, instruction=instruction, unit=unit)
+        yield Local(entries, lines, {}, read=read, instruction=instruction, unit=unit)
 
 
 def _installed(role: str) -> None:
