@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import math
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +15,16 @@ from autotts.core.cost import ModelCard
 from autotts.core.latency import Latency
 from autotts.errors import InputError
 from autotts.strategies.arms import parse
+from autotts.worlds.models.addresses import ENDPOINT_KEYS
 from autotts.worlds.models.cards import CARDS, find_card
+from autotts.worlds.models.costs import LATENCY_KEYS
 from autotts.worlds.models.entry import Entry, Scoring, Server, Template, Thinking
-from autotts.worlds.models.read import EXAMPLE, read_models
+from autotts.worlds.models.read import EXAMPLE, KEYS, read_models
 from autotts.worlds.models.write import write_latency
 from autotts.worlds.shelf import cards as embedded
 
 SECRET = "sk-Very.Secret-1234567890"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
 HERE = 'endpoint = "http://localhost:8000/v1"\n'
 
 
@@ -555,3 +560,25 @@ def test_a_text_that_cannot_be_changed_is_left_and_the_table_shown(tmp_path: Pat
 def test_a_speed_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a model of small, org/large, org/large-k4, found 'k4'"):
         write_latency(written(tmp_path, FILE), "k4", SPEED)
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_every_file_that_the_page_shows_can_be_read(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = [models(tmp_path, block, {"EXAMPLE_API_KEY": SECRET}) for block in blocks]
+    assert [list(some) for some in found] == [["small"], ["small", "hosted", "moe", "moe-k4", "prm"], ["small"]]
+    assert found[2]["small"].card.prices("s").generated == round((0.0068 / 32 + 2.1e-5) * 10**12)
+
+
+def test_the_page_names_every_key() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert [
+        key for key in (*KEYS, *ENDPOINT_KEYS, *LATENCY_KEYS) if f"`{key}`" not in text and f"\n{key} =" not in text
+    ] == []
+
+
+def test_what_the_page_computes_is_what_it_shows() -> None:
+    done = doctest.testfile(str(PAGE), module_relative=False)
+    assert done.attempted > 8 and done.failed == 0

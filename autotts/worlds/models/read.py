@@ -23,7 +23,7 @@ from autotts.worlds.models.table import Table
 EXAMPLE: Final = '[models.small]\nendpoint = "http://localhost:8000/v1"\nmodel = "Qwen/Qwen3-4B"'
 _PLAIN: Final = ("engine", "model", "path", "card", "revision", "role", "max_tokens", "context")
 _TABLES: Final = ("scoring", "template", "thinking", "extra")
-_KEYS: Final = (*_PLAIN, *_TABLES, *CARD_KEYS, *SERVER_KEYS)
+KEYS: Final = (*_PLAIN, *_TABLES, *CARD_KEYS, *SERVER_KEYS)
 _WEIGHTS: Final = frozenset(("model", "path", "card"))
 # What makes other tokens a second: a variant that changes it must be measured itself.
 _SPEED: Final = _WEIGHTS | {"engine", "endpoint", "endpoints", "experts_per_token", "quantisation", "kv_quantisation"}
@@ -113,7 +113,7 @@ class _Reader:
             self._add(f"{name}-{key}", whole, changes, over)
 
     def _add(self, name: str, whole: Table, own: Table, start: _Start) -> Entry:
-        whole.only(_KEYS, NO_KEYS)
+        whole.only(KEYS, NO_KEYS)
         _check_name(whole, name)
         if name in self.entries:
             raise InputError(f"{self.path}: {whole.place}: expected names that differ, found {name!r} twice")
