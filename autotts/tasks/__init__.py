@@ -17,10 +17,14 @@ def tasks() -> dict[str, Task]:
 
 
 def find(name: str) -> Task:
-    """The task of this name, or the one in a file of prompts and answers."""
+    """The task of this name, the one in a file of prompts and answers, or `reasoning_gym:NAME`."""
     known = tasks()
     if name in known:
         return known[name]
+    if name.startswith("reasoning_gym:"):
+        from autotts.tasks.gym import find as find_gym
+
+        return find_gym(name.removeprefix("reasoning_gym:"))
     from pathlib import Path
 
     path = Path(name)
@@ -29,5 +33,6 @@ def find(name: str) -> Task:
 
         return load(path)
     raise InputError(
-        f"unknown task {name!r}; expected one of {', '.join(known)}, or a file of prompts and answers (.jsonl, .csv)"
+        f"unknown task {name!r}; expected one of {', '.join(known)}, a file of prompts and answers (.jsonl, .csv), "
+        "or a dataset of reasoning-gym, such as reasoning_gym:chain_sum"
     )

@@ -1,4 +1,4 @@
-"""The process in which math-verify runs: started when first asked, ended when a request takes too long."""
+"""A process in which slow or dangerous work runs: started when first asked, ended when a request takes too long."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ _PATIENCE: Final = 60.0  # seconds on the clock, for a machine that stands still
 _PROGRAM: Final = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from autotts.tasks import algebra
-algebra.serve({})
+from autotts.tasks import {module}
+{module}.serve({seconds})
 """
 
 
 class Calculator:
-    """Answers requests one at a time, from any thread; None where there is no answer."""
+    """Answers requests one at a time, from any thread; None where there is no answer.
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+    `module` of this room has the function `serve`, which does the work: `algebra` runs math-verify.
+    """
+
+    def __init__(self, seconds: float = SECONDS, module: str = "algebra") -> None:
+        self._program = _PROGRAM.format(seconds=seconds, module=module)
         self._turn = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def ask(self, *request: str) -> str | bool | None:
-        """Ask for `canonical`, text or `equal`, gold, answer."""
+    def ask(self, *request: str | int) -> str | bool | None:
+        """Ask for what the module knows: of algebra `canonical`, text or `equal`, gold, answer."""
         with self._turn:
             process = self._started()
             try:
@@ -62,7 +65,7 @@ class Calculator:
         if self._process is None:
             self._lines = queue.SimpleQueue()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM.format(self._seconds), json.dumps(sys.path)],
+                [sys.executable, "-c", self._program, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

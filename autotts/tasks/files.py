@@ -1,7 +1,8 @@
 """A task from a file of prompts and answers: JSON lines, CSV, or Parquet.
 
-Columns are `prompt` and `answer`, and where they are known `id` and `level`; others are ignored. The prompts of each
-level are split once, by a hash of the prompt, into the streams search (a half), confirm and test (a quarter each).
+Columns are `prompt` and `answer`, and where they are known `id`, `level` and `reader`; others are ignored. The prompts
+of each level are split once, by a hash of the prompt, into the streams search (a half), confirm and test (a quarter
+each).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 from autotts.core.task import Problem, Task
 from autotts.errors import InputError
 from autotts.tasks.graders import GRADERS
+from autotts.tasks.instructions import INSTRUCTIONS
 from autotts.tasks.readers import READERS
 
 STREAMS: Final = ("search", "confirm", "test")
@@ -58,7 +60,8 @@ def load(path: str | Path, reader: str | None = None) -> Task:
     path
         A file that ends in .jsonl, .ndjson, .csv or .parquet, in UTF-8.
     reader
-        Name of the reader and grader. By default `choice` if all answers are letters A to E, and `math` if not.
+        Name of the reader and grader. By default what the column `reader` says; without one, `choice` if all answers
+        are letters A to E, and `math` if not.
 
     Raises
     ------
@@ -66,12 +69,14 @@ def load(path: str | Path, reader: str | None = None) -> Task:
         When the file cannot be read, or a row is not what was expected; the message names the file and the line.
     """
     path = Path(path)
-    problems = _problems(path, _rows(path))
+    problems, stated = _problems(path, _rows(path))
+    reader = reader or stated
     if reader is None:
         letters = all(re.fullmatch(r"\(?[A-E]\)?", p.answer) for p in problems)
         reader = "choice" if letters else "math"
     if reader not in READERS or reader not in GRADERS:
-        raise InputError(f"reader: expected one of {', '.join(sorted(READERS))}, found {reader!r}")
+        both = ", ".join(sorted(READERS.keys() & GRADERS.keys()))
+        raise InputError(f"{path}: reader: expected one of {both}, found {reader!r}")
     sizes = Counter(p.level for p in problems)
     return Task(
         name=path.stem,
@@ -82,6 +87,7 @@ def load(path: str | Path, reader: str | None = None) -> Task:
         source=Prompts(str(path), _split(problems)),
         read=READERS[reader],
         grade=GRADERS[reader],
+        instruction=INSTRUCTIONS.get(reader, ""),
     )
 
 
@@ -106,12 +112,14 @@ def _hash(prompt: str) -> str:
 # ---------------------------------------------------------------- rows to problems
 
 
-def _problems(path: Path, rows: Rows) -> list[Problem]:
-    """Check every row, and the rows against each other."""
+def _problems(path: Path, rows: Rows) -> tuple[list[Problem], str | None]:
+    """Check every row, and the rows against each other; the problems, and the reader that the rows state."""
     ids: dict[str, int] = {}
+    readers: dict[str | None, int] = {}
     prompts: dict[str, tuple[int, Problem]] = {}
     for line, row in rows:
         problem = _problem(f"{path}, line {line}", row)
+        readers.setdefault(_reader(f"{path}, line {line}", row), line)
         if (before := ids.setdefault(problem.id, line)) != line and row.get("id") not in (None, ""):
             raise InputError(
                 f"{path}: expected an id for each prompt, found the id {problem.id!r} on lines {before} and {line}: "
@@ -125,7 +133,18 @@ def _problems(path: Path, rows: Rows) -> list[Problem]:
             )
     if not prompts:
         raise InputError(f"{path} is empty: expected rows with the columns prompt and answer")
-    return [problem for _, problem in prompts.values()]
+    if len(readers) > 1:
+        (one, first), (other, line) = list(readers.items())[:2]
+        raise InputError(
+            f"{path}: expected one reader in all rows, found {one or 'none'} on line {first} and {other or 'none'} on "
+            f"line {line}: make a file for each, or leave the column reader out"
+        )
+    return [problem for _, problem in prompts.values()], next(iter(readers))
+
+
+def _reader(where: str, row: Mapping[str, Any]) -> str | None:
+    given = row.get("reader")
+    return None if given is None or given == "" else _text(where, "reader", given)
 
 
 def _told(problem: Problem) -> str:
@@ -260,7 +279,7 @@ def _from_parquet(path: Path) -> Rows:
     try:
         with pq.ParquetFile(path) as file:
             _check_columns(str(path), file.schema_arrow.names)
-            wanted = [name for name in file.schema_arrow.names if name in (*_NEEDED, "id", "level")]
+            wanted = [name for name in file.schema_arrow.names if name in (*_NEEDED, "id", "level", "reader")]
             number = 0
             for batch in file.iter_batches(columns=wanted):
                 for row in batch.to_pylist():

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from autotts.tasks.code import unit_tests_in_sandbox
 from autotts.tasks.expressions import equal
 
 _INTEGER: Final = re.compile(r"\s*([+-]?)0*(\d+)\s*", re.ASCII)
@@ -44,6 +45,13 @@ def exact(answer: str, gold: str) -> bool:
     return answer.strip() == gold.strip()
 
 
+def reasoning_gym(answer: str, gold: str) -> bool:
+    """As the scorer of a dataset of reasoning-gym says; `gold` is JSON that names the problem."""
+    from autotts.tasks.gym import grade
+
+    return grade(answer, gold)
+
+
 def _signed(number: re.Match[str]) -> tuple[bool, str]:
     sign, digits = number.groups()
     return sign == "-" and digits != "0", digits
@@ -54,4 +62,9 @@ GRADERS: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "math": math,
     "choice": choice,
     "exact": exact,
+    "code": unit_tests_in_sandbox,
+    "boxed": math,
+    "json": math,
+    "tagged": math,
+    "reasoning_gym": reasoning_gym,
 }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from autotts.errors import InputError
 from autotts.tasks.files import STREAMS, load
+from autotts.tasks.instructions import INSTRUCTIONS
 
 Write = Callable[..., Path]
 
@@ -107,8 +108,28 @@ def test_letters_are_a_choice_and_a_reader_may_be_named(write: Write) -> None:
     assert load(write("a.jsonl", letters)).reader == "choice"
     assert load(write("b.jsonl", letters), reader="exact").grader == "exact"
     assert load(write("c.jsonl", [*letters, {"prompt": "q", "answer": "AB"}])).reader == "math"
-    with pytest.raises(InputError, match="reader: expected one of arithmetic, choice, exact, math, found 'maths'"):
+    with pytest.raises(
+        InputError, match=r"d.jsonl: reader: expected one of arithmetic, boxed, .*, tagged, found 'maths'"
+    ):
         load(write("d.jsonl", letters), reader="maths")
+
+
+def test_rows_may_state_their_reader_and_have_to_agree(write: Write) -> None:
+    stated = [row | {"reader": "json"} for row in rows(8)]
+    task = load(write("a.jsonl", stated))
+    assert (task.reader, task.grader, task.instruction) == ("json", "json", INSTRUCTIONS["json"])
+    assert load(write("a.csv", "prompt,answer,reader\np,1,exact\nq,2, exact \n")).reader == "exact"
+    assert load(write("b.csv", "prompt,answer,reader\np,1,\nq,2,\n")).reader == "math"
+    assert load(write("b.jsonl", stated), reader="exact").reader == "exact"
+    with pytest.raises(InputError, match=r"one reader in all rows, found json on line 1 and boxed on line 9"):
+        load(write("c.jsonl", [*stated, {"prompt": "q", "answer": "1", "reader": "boxed"}]))
+    with pytest.raises(InputError, match=r"found none on line 1 and json on line 9"):
+        load(write("d.jsonl", [*rows(8), {"prompt": "q", "answer": "1", "reader": "json"}]))
+    for reader in ("reasoning_gym", "maths"):
+        with pytest.raises(InputError, match=rf"reader: expected one of .*, found '{reader}'"):
+            load(write("e.jsonl", [{"prompt": "q", "answer": "1", "reader": reader}]))
+    with pytest.raises(InputError, match=r"line 1: reader: expected text, found \[\]"):
+        load(write("f.jsonl", [{"prompt": "q", "answer": "1", "reader": []}]))
 
 
 def test_the_same_row_twice_is_one_problem(write: Write) -> None:

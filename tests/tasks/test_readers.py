@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from autotts.tasks.calculator import Calculator
 from autotts.tasks.expressions import canonical
-from autotts.tasks.readers import READERS
+from autotts.tasks.instructions import INSTRUCTIONS
+from autotts.tasks.readers import READERS, TAIL
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,128 @@ def test_exact_reads_the_last_line() -> None:
     assert READERS["exact"]("one\n  two words \n\n") == "two words"
     assert READERS["exact"]("Answer: Paris") == "Paris"
     assert READERS["exact"](" \n") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('{"answer": 5}', "5"),
+        ('First {"answer": 1}, no: {"answer": "2"}. That is it.', "2"),
+        ('```json\n{"steps": ["{", "}"],\n "answer": "x = 3"}\n```', "3"),
+        ('{"answer": "a", "notes": {"answer": "b"}}', "a"),
+        ('The set {1, 2} and {"answer": 4}', "4"),
+        ('I say "{" and then {"answer": 4}', None),
+        ('{"Answer ": 1.50}', "3/2"),
+        ('{"answer": true}', "true"),
+        ('{"answer": [1, {"b": 2}]}', '[1,{"b":2}]'),
+        ('{"answer": "\\\\frac{1}{2}"}', "1/2"),
+        ('{"answer": "an \\"apple\\" }"}', 'an "apple" }'),
+        ('{"answer": "older"} {"no": 1} {broken}', "older"),
+        ('{"answer": NaN}', "NaN"),
+        ('{"answer": "\\ud800"}', None),
+        ('{"answer": null}', None),
+        ('{"answer": ""}', None),
+        ('{"answer": 5', None),
+        ("answer: 5", None),
+        ('{"answer": 1' + "0" * 5000 + "}", None),
+        ('{"a":' * 3000 + '{"answer": 1}' + "}" * 3000, None),
+        ('<think>{"answer": 1}</think> {"answer": 2}', "2"),
+    ],
+)
+def test_json_reads_the_field_of_the_last_object(text: str, answer: str | None) -> None:
+    assert READERS["json"](text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<answer>1</answer> or rather <Answer> 2\n3 </ANSWER> thanks", "2\n3"),
+        ("<answer>5", "5"),  # where the end of the tag was a stop string
+        ("<answer>1</answer> and <answer>", None),
+        ("the <answer> tag: <answer>7</answer>", "7"),
+        ("<answer>```\n1 0\n0 1\n```</answer>", "1 0\n0 1"),
+        ("<answer>**B**</answer>", "B"),
+        ("<answer>`x`</answer>", "x"),
+        ("<answer>**a** or **b**</answer>", "**a** or **b**"),
+        (r"so \boxed{4, 5}", "4, 5"),
+        ("Answer: [[1, 2],\n[3]]", "[[1, 2],"),
+        ("The answer is:\n1 2\n3 4\n", "1 2\n3 4"),
+        ("<think><answer>1</answer></think>Answer: 2", "2"),
+        ("<think><answer>1</answer></think>", "1"),
+        ("no", None),
+        ("", None),
+    ],
+)
+def test_tagged_reads_what_is_between_the_tags(text: str, answer: str | None) -> None:
+    assert READERS["tagged"](text) == answer
+
+
+def test_boxed_reads_boxes_only() -> None:
+    assert READERS["boxed"](r"\boxed{1} \boxed{\frac{2}{4}} is 7") == "1/2"
+    assert READERS["boxed"]("answer: 7") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "thought", "said", "answer"),
+    [
+        ("math", r"\boxed{1}", "So it is 2.", "2"),
+        ("math", r"\boxed{1}", "", "1"),
+        ("boxed", r"\boxed{1}", "So it is 2.", None),
+        ("choice", "The answer is (A)", "The answer is (B)", "B"),
+        ("exact", "Paris", "Rome", "Rome"),
+        ("exact", "Is it?\nParis", "\n", "Paris"),
+    ],
+)
+@pytest.mark.parametrize("tag", ["think", "THINK", "thinking"])
+def test_what_was_only_thought_is_not_the_answer(
+    name: str, thought: str, said: str, answer: str | None, tag: str
+) -> None:
+    assert READERS[name](f"<{tag}>{thought}\n</{tag}>{said}") == answer
+    assert READERS[name](f"{thought}\n</{tag}>{said}") == answer  # templates may write the opening tag themselves
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "{",
+        "}",
+        '"',
+        '"\\"',
+        '{"a":',
+        '{"answer":1',
+        '{"answer":{"',
+        "<answer>",
+        "</answer>",
+        "</think>",
+        "```\n",
+        "**",
+        *[r"\boxed{", r"answer:", r"answer is ", r"$", r"(A", r"\{", r"[[[[[", r"(((((("],
+        "�",
+        "\u2028",
+        "\x00",
+    ],
+)
+def test_readers_come_to_an_end_on_endless_repetitions(piece: str) -> None:
+    """Of the full length that is read: what takes quadratic time takes minutes here."""
+    text = piece * (TAIL // len(piece))
+    for reader in READERS.values():
+        for whole in (text, text + "\n<answer>"):
+            read = reader(whole)
+            assert read is None or read.strip() == read != ""
+
+
+def test_each_instruction_leads_to_an_answer_that_is_read() -> None:
+    obeyed = {
+        "math": r"It is \boxed{12}.",
+        "boxed": r"It is \boxed{12}.",
+        "choice": "I compare.\nThe answer is (C).",
+        "exact": "I compare.\nParis",
+        "json": 'I add.\n{"answer": 12}',
+        "tagged": "I add. <answer>12</answer>",
+    }
+    for name, text in obeyed.items():
+        assert READERS[name](text) in ("12", "C", "Paris") and INSTRUCTIONS[name]
+    assert set(READERS) <= set(INSTRUCTIONS) and INSTRUCTIONS["arithmetic"] == ""
 
 
 def test_arithmetic_needs_no_math_verify() -> None:
