@@ -170,6 +170,9 @@ def test_weights_in_this_process(tmp_path: Path) -> None:
 
 def test_an_embedded_model_has_its_own_card(tmp_path: Path) -> None:
     assert one(tmp_path, 'engine = "tiny"\nmodel = "M"').card == embedded(["M"])["M"]
+    assert one(tmp_path, 'engine = "tiny"\nmodel = "prm"').scoring == Scoring("process", "embedded")
+    with pytest.raises(InputError, match=r"models.m.layers: expected only engine, model, .* of an embedded model"):
+        one(tmp_path, 'engine = "tiny"\nmodel = "S"\nlayers = 2')
     with pytest.raises(InputError, match=r"models.m.model: expected an embedded model, one of S, .*, found 'XL'"):
         one(tmp_path, 'engine = "tiny"\nmodel = "XL"')
 
@@ -582,3 +585,22 @@ def test_the_page_names_every_key() -> None:
 def test_what_the_page_computes_is_what_it_shows() -> None:
     done = doctest.testfile(str(PAGE), module_relative=False)
     assert done.attempted > 8 and done.failed == 0
+
+
+ODD = ["1", "-1", "0", "1.5", "1e400", "nan", "true", '""', '"x"', '" "', "[]", "[1]", '["a", ""]', "{}", "{ a = 1 }"]
+ODD += ["1979-05-27", "[[]]", '"\\u0000"', '"http://[::1"', "[{}]", '[{ url = "http://a" }]', "{ b = { c = [nan] } }"]
+
+
+@pytest.mark.parametrize("key", [*KEYS, "variants", "variants.v.experts_per_token", "extra.x", "template.user"])
+def test_whatever_a_key_holds_is_read_or_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "x").mkdir()
+    for base in (HERE, HERE + 'model = "Qwen/Qwen3-30B-A3B"\n', 'engine = "vllm"\n', 'engine = "tiny"\nmodel = "S"\n'):
+        kept = [line for line in base.splitlines() if not line.startswith(f"{key} ")]
+        refused = 0
+        for value in ODD:
+            try:
+                one(tmp_path, "\n".join([*kept, f"{key} = {value}"]), {"x": "y"})
+            except InputError as error:
+                refused += 1
+                assert "models.toml: models.m" in str(error) and len(str(error)) < 1500
+        assert refused > 0

@@ -37,6 +37,7 @@ _TAKEN: Final = frozenset(
         *("api_key", "key", "authorization", "password", "secret", "token", "headers", "extra_headers"),
     )
 )
+_EMBEDDED: Final = ("engine", "model", "max_tokens", "usd_prompt", "usd_cached", "usd_generated", "latency")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 _MAX_TOKENS: Final = 2048
 
@@ -170,6 +171,12 @@ def _embedded(table: Table, name: str) -> ModelCard:
     return card_of(folder_of(name, WEIGHTS))
 
 
+def _embedded_scoring(name: str) -> Scoring | None:
+    from autotts.worlds.shelf import SCORERS
+
+    return Scoring("process", "embedded") if name in SCORERS else None
+
+
 def _entry(name: str, table: Table, own: Table, start: _Start, folder: Path, environ: Mapping[str, str]) -> Entry:
     """One model; `table` are all of its keys, `own` those that are laid over what its card begins with."""
     engine = table.choice("engine", ENGINES, "openai")
@@ -179,10 +186,12 @@ def _entry(name: str, table: Table, own: Table, start: _Start, folder: Path, env
     if context is not None and most is not None and most > context:
         raise table.wrong("max_tokens", f"at most its context of {context} tokens")
     servers = read_servers(table, folder, environ) if engine == "openai" else ()
-    for key in SERVER_KEYS if engine != "openai" else ():
-        if key in table.data:
-            raise table.wrong(key, f"no server, as engine {engine!r} answers in this process", "one")
     embedded = engine == "tiny"
+    for key in table.data:
+        if engine != "openai" and key in SERVER_KEYS:
+            raise table.wrong(key, f"no server, as engine {engine!r} answers in this process", "one")
+        if embedded and key not in _EMBEDDED:
+            raise table.wrong(key, f"only {', '.join(_EMBEDDED)} of an embedded model", "more")
     revision = start.card.revision if embedded else table.text("revision", empty=True)
     card = read_card(own, start.card)
     return Entry(
@@ -194,7 +203,7 @@ def _entry(name: str, table: Table, own: Table, start: _Start, folder: Path, env
         revision=revision,
         template=_template(table.table("template")),
         thinking=_thinking(table.table("thinking")),
-        scoring=_scoring(table),
+        scoring=_embedded_scoring(served) if embedded else _scoring(table),
         max_tokens=most or min(_MAX_TOKENS, context or _MAX_TOKENS),
         context=context,
         extra=_extra(table.table("extra"), engine),
@@ -205,8 +214,8 @@ def _served(table: Table, engine: str, name: str, folder: Path) -> str:
     """A model's name on its servers, or the folder of its weights."""
     if "path" not in table.data:
         return table.text("model", name)
-    if engine in ("openai", "tiny"):
-        raise table.wrong("path", f"model, as engine {engine!r} opens no weights of yours", "a path")
+    if engine == "openai":
+        raise table.wrong("path", f"model, as engine {engine!r} opens no weights", "a path")
     if "model" in table.data:
         raise table.wrong("path", "either model or path", "both")
     path = folder / Path(table.text("path")).expanduser()
