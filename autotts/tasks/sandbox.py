@@ -28,7 +28,7 @@ from autotts.tasks import inside
 
 IMAGE: Final = "python:3.11-slim"
 BUBBLEWRAP, CONTAINERS, NONE = "bubblewrap", ("podman", "docker"), "none"
-_FLAGS: Final = ("-s", "-S", "-B")
+_FLAGS: Final = ("-s", "-S", "-B", "-u")
 _VARIABLES: Final = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _USER_PROCESSES: Final = 1024  # without a sandbox, all of the user's processes count
