@@ -260,7 +260,11 @@ class Flight:
             self._link.cut()
             return False
         if incoming.pieces:
-            self._last = self._loop.time()
+            now = self._loop.time()
+            if not self._last:  # from now on it is the time between pieces that counts
+                self._watch.cancel()
+                self._watch = self._loop.call_at(min(now + self._limits.between, self._ends), self._look)
+            self._last = now
             self._held += len(data)
         self._rouse()
         return bool(incoming.status) and not incoming.ended
