@@ -14,7 +14,7 @@ from autotts.errors import InputError
 from autotts.worlds.fake_server import sums
 from autotts.worlds.fake_server.models import fraction
 
-_LEFT: Final = re.compile(r"That leaves ([^.\n]+)\.|\\boxed\{([^{}]*)\}")
+_LEFT: Final = re.compile(r"That leaves ([^.\n]+)\.|\\boxed\{([^{}]+)\}")
 _FENCED: Final = re.compile(r"([A-Z][\w ]*):\n<<<(\w+)\n(.*?)\n\2>>>", re.DOTALL)
 _COUNT: Final = re.compile(r'"kept": \[<true or false, (\d+)')
 

@@ -70,7 +70,7 @@ class FakeServer:
         by_name = {model.name: model for model in models}
         if not by_name or len(by_name) != len(models):
             raise InputError("a fake server: expected one model or more, each with a name of its own")
-        self._host, self._port = host, port
+        self._host, self._wanted, self._port = host, port, port
         self._book = Book(keep)
         self._faults = faults or Faults()
         self._service = Service(
@@ -130,6 +130,7 @@ class FakeServer:
 
     async def __aenter__(self) -> FakeServer:
         self._loop = asyncio.get_running_loop()
+        self._port = self._wanted
         self._bound = self._bind()
         self._port = self._bound.getsockname()[1]
         await self._listen()

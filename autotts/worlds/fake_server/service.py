@@ -14,9 +14,9 @@ from autotts.worlds.fake_server import counts
 from autotts.worlds.fake_server.answers import Answer, model_list, usage
 from autotts.worlds.fake_server.cache import PrefixCache
 from autotts.worlds.fake_server.counts import Book, Record
-from autotts.worlds.fake_server.drawing import Drawn, draw
+from autotts.worlds.fake_server.drawing import draw
 from autotts.worlds.fake_server.faults import HARMLESS, Faults
-from autotts.worlds.fake_server.forms import Asked, Reading, Refused
+from autotts.worlds.fake_server.forms import Reading, Refused
 from autotts.worlds.fake_server.metrics import metrics
 from autotts.worlds.fake_server.models import FakeModel, echo, number
 from autotts.worlds.fake_server.pace import Allowance, Pace, Places
@@ -146,8 +146,11 @@ class Service:
             record.cached = sum(self.cache.read(asked.model.name, path.tokens) for path in asked.paths)
             if record.fault == "hang":
                 await asyncio.Event().wait()
-            cached = record.cached if self.cache.block and asked.n else None
-            drawn = self._drawn(asked, record)
+            cached = record.cached if self.cache.block else None
+            if record.fault == "other_model":
+                asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
+            # Choice i of a prompt has the seed + i, as in vLLM.
+            drawn = [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
             answer = Answer(asked, record.id, drawn, self.reading.vocabulary, self.reasoning, cached)
             await self._send(conn, answer, record)
         finally:
@@ -159,13 +162,6 @@ class Service:
             raise Refused(429, "Rate limit reached", kind="rate_limit_error", code="rate_limit_exceeded", wait=wait)
         self._requests.take(1)
         self._tokens.take(tokens)
-
-    def _drawn(self, asked: Asked, record: Record) -> list[Drawn]:
-        """The choices; choice i of a prompt has the seed + i, as in vLLM."""
-        assert record.seed is not None
-        if record.fault == "other_model":
-            asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
-        return [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
 
     # ------------------------------------------------------------------ sending
 
@@ -180,6 +176,9 @@ class Service:
         if asked.stream:
             out = conn.stream_head()
             opening = answer.opening()
+            if self.pace.first or self.pace.rate is not None:
+                conn.raw(out)  # a real server sends its head before it has a token
+                out = b""
             out += framed(b"".join(frames(fault, [opening], False))) if opening is not None else b""
         while True:
             stop = min(sent + self.pace.chunk, ends)
