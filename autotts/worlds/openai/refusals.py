@@ -88,7 +88,7 @@ def refused_field(said: str, body: Mapping[str, Any]) -> str | None:
         return None
     for field in OPTIONAL:
         there = field in body or field in body.get("stream_options", ())
-        if there and re.search(rf"(?<![a-z_]){field}(?![a-z_])", low):
+        if there and re.search(rf"(?<![a-z_]){field}(?!\.?[a-z_])", low):
             return field
     return None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from autotts.core.world import Meter
+from autotts.worlds.openai.alike import Alike
 from autotts.worlds.servers.fault import NONSENSE, REQUEST, SERVER, Fault
 
 MOST_TOKENS: Final = 10**9  # a server that reports more is not believed
@@ -60,9 +61,11 @@ class Assembly:
     """
 
     __slots__ = (
+        "_alike",
         "_cached",
         "_estimated",
         "_ids",
+        "_into",
         "_last",
         "_logprob",
         "_logprobs",
@@ -100,11 +103,27 @@ class Assembly:
         self._estimated = False
         self._twins = 0  # chunks that equal the one before, where nothing tells whether they are the same
         self._usages = 0
+        self._alike: Alike | None = None
+        self._into: list[str] = self._texts
         self._last = b""
         meter.ahead = 1
 
     def feed(self, payload: bytes) -> None:
         """Take one chunk."""
+        alike = self._alike
+        if alike is not None:
+            found = alike.read(payload)
+            if found is not None and found[1] > self.made:
+                text, told = found
+                self._into.append(text)
+                self._count(told - self.made)
+                self._told = told
+                self._last = payload
+                return
+        self._feed(payload)
+
+    def _feed(self, payload: bytes) -> None:
+        """Take a chunk that is not like the one before."""
         try:
             chunk, _ = _decode(payload.decode())
             usage = chunk.get("usage")
@@ -155,10 +174,16 @@ class Assembly:
         if index:
             raise _nonsense("one choice, of index 0", payload)
         if text:
+            if type(text) is not str:
+                raise _nonsense("a text", payload)
             self._texts.append(text)
         if thought:
+            if type(thought) is not str:
+                raise _nonsense("a text", payload)
             self._thoughts.append(thought)
         if ids:
+            if type(ids) is not list:
+                raise _nonsense("a list of token ids", payload)
             self._ids += ids
         summed = self._sum(logprobs) if logprobs else 0
         if new is None:
@@ -170,7 +195,10 @@ class Assembly:
         if new:
             self._count(new)
         if finish:
-            self._finished(finish, choice)
+            self._finished(str(finish), choice)
+        elif new and not (ids or logprobs or (text and thought)):
+            self._alike = Alike.of(payload, str(text or thought))
+            self._into = self._texts if text else self._thoughts
 
     def _count(self, new: int) -> None:
         meter = self._meter
@@ -217,7 +245,7 @@ class Assembly:
         self._logprobs += len(values)
         return len(values)
 
-    def _finished(self, finish: Any, choice: Mapping[str, Any]) -> None:
+    def _finished(self, finish: str, choice: Mapping[str, Any]) -> None:
         if finish in _GIVEN_UP:
             raise Fault(f"the server gave the draw up (finish_reason {finish!r})", kind=SERVER)
         for name in ("stop_reason", "matched_stop"):
