@@ -28,8 +28,8 @@ _WORK: Final = (
 def program(text: str) -> str | None:
     """Read the last fenced block of Python, else the whole text if it is a program.
 
-    A block counts if it is Python: it says so, or is called nothing and parses. One that is cut off counts as far as
-    it goes, if that parses.
+    A block counts if it says that it is Python, or says nothing and is a program: it parses, and defines something.
+    One that is cut off counts as far as it goes, if that parses.
 
     Examples
     --------
@@ -39,13 +39,12 @@ def program(text: str) -> str | None:
     text = text[-LONGEST:]
     found = None
     for language, block, closed in _blocks(text):
-        if block.strip() and (_tree(block) is not None or (closed and language in _LANGUAGES)):
+        if _defines_something(block) or (language and block.strip() and (closed or _tree(block) is not None)):
             found = block.strip("\n").rstrip()
     if found is not None:
         return found
     whole = text.strip()
-    tree = _tree(whole)
-    return whole if tree is not None and any(isinstance(one, _WORK) for one in tree.body) else None
+    return whole if _defines_something(whole) else None
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str, bool]]:
@@ -76,6 +75,12 @@ def _tree(text: str) -> ast.Module | None:
             return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _defines_something(text: str) -> bool:
+    """Whether a text is a program that has a use: "3 and 4" is none."""
+    tree = _tree(text)
+    return tree is not None and any(isinstance(one, _WORK) for one in tree.body)
 
 
 # ---------------------------------------------------------------- grading
