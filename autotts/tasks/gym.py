@@ -118,7 +118,7 @@ def find(name: str) -> Task:
 def math_for_chat() -> Task:
     """The task `math` for models of language: arithmetic, algebra, number theory, counting and geometry."""
     check_installed()
-    recipes = {level: tuple((n, {"config": c}) for n, c in parts) for level, parts in LEVELS.items()}
+    recipes = {k: tuple((n, {"config": c}) for n, c in level.generators()) for k, level in LEVELS.items()}
     about = "arithmetic, algebra, number theory, counting and geometry of reasoning-gym; levels 1 (easy) to 5 (hard)"
     return _task(Gym(PREFIX + "math", recipes, plain=True), about, "math", "math")
 

@@ -15,10 +15,33 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 """Datasets that are not offered, and why."""
 
-ADAPTED: Final = frozenset({"caesar_cipher", "countdown", "letter_jumble", "modulo_grid", "spell_backward"})
+ADAPTED: Final = frozenset({"countdown", "knight_swap", "letter_jumble"})
 """Datasets whose levels reach from the easiest step to their own: their harder steps alone have no problems."""
 
 STEPS: Final[Mapping[str, tuple[int, ...]]] = {
+    # What the other steps ask for cannot be made, or is not taken by the scorer.
+    "caesar_cipher": (0, 1),
+    "jugs": (0,),
+    "modulo_grid": (0, 2, 3, 4, 5),
+    "rubiks_cube": (0, 1, 2, 3),
+    "spell_backward": (0, 1, 2, 3),
+    # The other steps take more than 20 seconds a problem, or never end.
     "bf": (0, 1),
+    "number_sequence": (0, 1, 2),
+    "sokoban": (1, 3, 5, 8, 12),
+    "zebra_puzzles": (0, 1, 2, 3),
+    # The other steps have prompts of 16,000 characters and more.
+    "binary_matrix": (0, 1, 2),
+    "circuit_logic": (0, 1, 2),
+    "game_of_life": (0, 1, 2),
+    "largest_island": (0, 1, 2),
+    "mahjong_puzzle": (0, 1, 2),
+    "manipulate_matrix": (0, 1, 2),
+    "needle_haystack": (0, 1),
+    "pool_matrix": (0, 1, 2),
+    "rotate_matrix": (0, 1, 2),
+    "rotten_oranges": (0, 1, 2),
+    "shortest_path": (0, 1, 2),
+    "spiral_matrix": (0, 1, 2),
 }
-"""Steps of a curriculum that are used, where the others take too long to make."""
+"""The steps of a curriculum that are its levels, where they are not simply spread over all."""

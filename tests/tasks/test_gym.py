@@ -178,3 +178,21 @@ def test_every_dataset_that_is_offered_makes_problems_at_every_level() -> None:
             (problem,) = task.source("search", level, 1, 0)
             assert len(problem.prompt) < 16_000, (name, level)
             assert not graded(task, problem, "<answer>no such answer</answer>"), (name, level)
+
+
+def test_the_documentation_says_what_each_level_of_the_mix_holds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+
+    def span(low: int, high: int) -> str:
+        return str(low) if low == high else f"{low} to {high}"
+
+    for number, level in LEVELS.items():
+        dice = f"{level.dice[0]} dice of up to {level.dice[1]} sides"
+        assert (
+            f"| {number} | {span(*level.terms)} terms of {span(*level.digits)} digits "
+            f"| up to {level.equation[0]} terms, numbers to {level.equation[1]} "
+            f"| {span(2, level.numbers[0])} numbers to {level.numbers[1]} "
+            f"| up to {level.animals[0]} animals, {level.animals[1]} of each; {dice} "
+            f"| the last angle of {level.polygon[0]} |\n"
+        ) in page
+    assert all(f"`{name}`" in page for name in (*REFUSED, *READERS))
