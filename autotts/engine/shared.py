@@ -1,7 +1,7 @@
 """A ledger whose limit several processes draw on, and that outlives them: the ledger of a study, in its database.
 
-Each process holds so much of the limit as what it runs may come to, and a quarter more in hand, so that the database is
-asked once for many draws. What it holds is written down before anything is sent; what it spends is written down with
+Each process holds so much of the limit as what it runs may come to, and while there is plenty a quarter more in hand,
+so that the database is asked once for many draws. What it holds is written down before anything is sent; what it spends is written down with
 the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had not spent is charged as
 lost by whoever comes next.
 """
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from autotts.engine.ledger import Charge, Ledger, serve
 from autotts.errors import StoreError
-from autotts.store.ledger import LOST, By, Entry, Lease, Stand, Wish, spent_by
+from autotts.store.ledger import LOST, By, Lease, Stand, Wish, spent_by
 
 BEAT = 5.0  # seconds between two signs of life
 TIDY = 0.05  # seconds until what is not needed is given back
@@ -112,10 +112,12 @@ class _Purse:
         self._ledger: Ledger
         self._lock = threading.Lock()
         self._turning = threading.Lock()
-        self._entries: list[Entry] = []
+        self._by: By = {}  # all that was charged here
+        self._changed: dict[tuple[str, str], int] = {}  # what `_total` was when a charge last changed
         self._total = 0
         self._said = 0  # of the total, what some transaction has taken with it
         self._others = 0  # what all others have spent
+        self._plenty = 0  # so much may be kept in hand without need
         self._task: asyncio.Task[None] | None = None
         self._timed: asyncio.AbstractEventLoop | None = None
         self._lacking = False
@@ -141,9 +143,11 @@ class _Purse:
             self.reserved -= reserved
             self.free += reserved
             for binding, kind, parts in bill:
-                self._total += parts
-                self.free -= parts
-                self._entries.append(Entry(self._total, binding, kind, parts))
+                if parts:
+                    self._total += parts
+                    self.free -= parts
+                    self._by[binding, kind] = self._by.get((binding, kind), 0) + parts
+                    self._changed[binding, kind] = self._total
         self._tidy_later()
 
     def fetch(self, parts: int) -> bool:
@@ -159,7 +163,7 @@ class _Purse:
 
     def turn(self, least: int = 0, most: int = 0) -> None:
         """Write down what is charged and give back what is in hand; then take at least so much, if it is there."""
-        self._know(self._turn(0, least, most))
+        self._know(self._turn(0, least, most, 0))
 
     def beside(self, connection: Any) -> None:
         """Write down what is charged, in another's transaction; if that one fails, the next turn does it again."""
@@ -182,7 +186,7 @@ class _Purse:
 
         self.lease.close(wish)
 
-    def _turn(self, keep: int, least: int = 0, most: int = 0) -> Stand:
+    def _turn(self, keep: int, least: int, most: int, spare: int) -> Stand:
         """One transaction, in any thread: all in hand but `keep` is given back before anything is taken."""
         given = 0
 
@@ -191,7 +195,7 @@ class _Purse:
             with self._lock:
                 given = self.free - min(keep, max(0, self.free))  # negative where more was charged than was held
                 self.free -= given
-                return self._wish(written, least, most)
+                return self._wish(written, least, most, spare)
 
         with self._turning:
             try:
@@ -204,14 +208,16 @@ class _Purse:
                 self.free += stand.taken
             return stand
 
-    def _wish(self, written: int, least: int = 0, most: int = 0) -> Wish:
-        self._entries = [entry for entry in self._entries if entry.total > written]
+    def _wish(self, written: int, least: int = 0, most: int = 0, spare: int = 0) -> Wish:
+        self._changed = {key: total for key, total in self._changed.items() if total > written}
         self._said = self._total
-        return Wish(tuple(self._entries), max(0, self.reserved + self.free), least, most)
+        by = {key: self._by[key] for key in self._changed}
+        return Wish(self._total, by, max(0, self.reserved + self.free), least, most, spare)
 
     def _know(self, stand: Stand) -> None:
         self._ledger.spent += stand.spent - self._others
         self._others = stand.spent
+        self._plenty = stand.plenty
 
     # ------------------------------------------------------------ in the event loop
 
@@ -222,16 +228,18 @@ class _Purse:
             while line and ledger.within(line[0].parts) and not self.holds(line[0].parts):
                 if self._broken is not None:
                     raise self._broken
-                self._lacking = False
-                most = sum(claim.parts for claim in line) + self.reserved // 4
-                stand = await asyncio.to_thread(self._turn, 0, line[0].parts, most)
+                least = line[0].parts
+                most = sum(claim.parts for claim in line)
+                stand = await asyncio.to_thread(self._turn, 0, least, most, max(least, self.reserved // 4))
                 self._know(stand)
                 serve([ledger])
+                self._lacking = False
                 if stand.taken:
                     pause = PAUSE
                 elif line:
                     await asyncio.sleep(pause)
                     pause = PAUSE if self._lacking else min(2 * pause, LONGEST)
+            self._tidy_later()
         except Exception as error:  # told to all who wait
             self._broken = error
             while line:
@@ -251,16 +259,16 @@ class _Purse:
             loop.call_later(TIDY, self._tidy)
 
     def _tidy(self) -> None:
-        """Give back what is in hand beyond a quarter of what runs, and write down what is charged."""
+        """Give back what is in hand beyond what is soon needed, and write down what is charged."""
         self._timed = None
-        keep = self.reserved // 4
+        keep = min(self.reserved // 4, self._plenty)
         untidy = self._total > self._said or not 0 <= self.free <= keep
         if untidy and self._broken is None and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._give_back(keep))
 
     async def _give_back(self, keep: int) -> None:
         try:
-            self._know(await asyncio.to_thread(self._turn, keep))
+            self._know(await asyncio.to_thread(self._turn, keep, 0, 0, 0))
         except StoreError as error:
             self._broken = error
         self._task = None

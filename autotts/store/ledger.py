@@ -13,7 +13,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,46 +22,40 @@ import sqlalchemy as sa
 
 from autotts.errors import StoreError
 from autotts.store.database import reading, writing
-from autotts.store.schema import CHARGE, LEASE, LEDGER, insert_new
+from autotts.store.schema import CHARGE, LEASE, LEDGER, insert_new, upsert
 
 SILENCE: Final = 60.0  # seconds without a beat after which a process elsewhere counts as dead
 LOST: Final = "lost"  # the kind of what was in flight when a process died
 
+_PLENTY: Final = 10**40  # more than any study spends
+
 By = dict[tuple[str, str], int]  # parts by (binding id, kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One charge of a lease; `total` is what the lease has charged with it and all before it."""
-
-    total: int
-    binding: str
-    kind: str
-    parts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a process wants of a turn.
 
-    `charged` are its charges since some earlier turn, `held` is what it still has set aside or in hand. It takes
-    `most` more, at least `least`, or nothing.
+    `total` is all that it has ever charged, `by` what it has charged of each (binding id, kind) that changed since what
+    is written down; `held` is what it still has set aside or in hand. It takes `most` more, at least `least`, or none;
+    and `spare` besides, where there is plenty.
     """
 
-    charged: Sequence[Entry] = ()
-    held: int = 0
+    total: int
+    by: Mapping[tuple[str, str], int]
+    held: int
     least: int = 0
     most: int = 0
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """After a turn: what was taken, how far charges are written down, what others have spent and hold."""
+    """After a turn: what was taken, what all others have spent, and an eighth of what nobody holds."""
 
     taken: int
-    written: int
     spent: int
-    held: int
+    plenty: int
 
 
 class Lease:
@@ -72,9 +66,9 @@ class Lease:
     engine
         As `database.open` gives it.
     seed
-        What was spent before there was a ledger; asked once, when the study's ledger is made.
-    place, pid, started
-        Which process it is; this one by default.
+        What was spent before there was a ledger, by (binding id, kind); asked once, when the study's ledger is made.
+    process
+        The place, the number and the start of the process that holds it; this one by default.
     clock
         Seconds that never jump.
 
@@ -100,53 +94,51 @@ class Lease:
         self._process = process or (place(), os.getpid(), started(os.getpid()))
         self._clock = clock
         self._heard: dict[str, tuple[int, float]] = {}  # a lease's beat, and since when it stands there
+        self._look = _Prepared(engine, _LOOK)
+        self._hold = _Prepared(engine, _HOLD)
+        self._stand = _Prepared(engine, _STAND)
+        self._charge = _Prepared(engine, upsert(engine.dialect.name, CHARGE, ["study", "lease", "binding", "kind"]))
         with writing(engine) as connection:
             self._open(connection, unit, seed)
 
     def turn(self, wish: Callable[[int], Wish], limit: int | None) -> Stand:
-        """One transaction of its own; `wish` is asked inside it, given how far charges are written down."""
+        """One transaction of its own; `wish` is asked inside it, given how much of its charges is written down."""
         with writing(self._engine) as connection:
             return self.take_turn(connection, wish, limit)
 
     def take_turn(self, connection: sa.Connection, wish: Callable[[int], Wish], limit: int | None) -> Stand:
         """As `turn`, inside the caller's transaction, beside the samples that were paid for."""
-        spent, held = self._lock(connection)
-        own = self._own(connection)
-        if own.lost:  # it was taken for dead, and is not
-            self._charge(connection, {("", LOST): -own.held})
-            spent -= own.held
+        row = self._look.run(connection, study=self.study, lease=self.id).one()
+        spent, held, mine, written = int(row.spent), int(row.held), int(row.mine), int(row.written)
+        if row.lost:  # it was taken for dead, and is not
+            connection.execute(sa.delete(CHARGE).where(CHARGE.c.lease == self.id, CHARGE.c.binding == ""))
+            spent -= mine
         else:
-            held -= own.held
-        asked = wish(own.spent)
-        new = [entry for entry in asked.charged if entry.total > own.spent]
-        bill: By = {}
-        for entry in new:
-            bill[entry.binding, entry.kind] = bill.get((entry.binding, entry.kind), 0) + entry.parts
-        self._charge(connection, bill)
-        written = new[-1].total if new else own.spent
-        spent += written - own.spent
-        room = asked.most if limit is None else min(asked.most, limit - spent - held - asked.held)
-        taken = room if asked.most and room >= asked.least else 0
+            held -= mine
+        asked = wish(written)
+        others = spent - written
+        self._write_charges(connection, self.id, asked.by)
+        room = _PLENTY if limit is None else limit - others - asked.total - held - asked.held
+        taken = 0
+        if asked.most and room >= asked.least:
+            taken = min(room, asked.most)
+            taken += min(asked.spare, (room - taken) // 8)
         mine = asked.held + taken
-        connection.execute(
-            sa.update(LEASE)
-            .where(LEASE.c.lease == self.id)
-            .values(held=mine, spent=written, lost=False, beat=LEASE.c.beat + 1)
-        )
+        self._hold.run(connection, lease=self.id, held=str(mine), spent=str(asked.total), lost=False)
         if asked.most and not taken:
-            freed = self._bury(connection)
-            spent, held = spent + freed, held - freed
-        self._write(connection, spent, held + mine)
-        return Stand(taken, written, spent - written, held)
+            dead = self._bury(connection)
+            others, held = others + dead, held - dead
+        self._write(connection, others + asked.total, held + mine)
+        return Stand(taken, others, max(0, room - taken) // 8)
 
     def look(self) -> None:
         """Say that this process lives, and charge what the dead held."""
         with writing(self._engine) as connection:
-            spent, held = self._lock(connection)
+            row = self._look.run(connection, study=self.study, lease=self.id).one()  # nobody else takes a turn now
             connection.execute(sa.update(LEASE).where(LEASE.c.lease == self.id).values(beat=LEASE.c.beat + 1))
-            freed = self._bury(connection)
-            if freed:
-                self._write(connection, spent + freed, held - freed)
+            dead = self._bury(connection)
+            if dead:
+                self._write(connection, int(row.spent) + dead, int(row.held) - dead)
 
     def close(self, wish: Callable[[int], Wish]) -> Stand:
         """The last turn: the lease ends, and what it held is given back; the wish holds nothing."""
@@ -160,10 +152,9 @@ class Lease:
     def _open(
         self, connection: sa.Connection, unit: str, seed: Callable[[], Mapping[tuple[str, str], int]] | None
     ) -> None:
-        row = {"study": self.study, "unit": unit, "spent": 0, "held": 0}
+        row = {"study": self.study, "unit": unit, "spent": "0", "held": "0"}
         new = connection.execute(insert_new(connection.dialect.name, LEDGER).values(row)).rowcount == 1
-        spent, held = self._lock(connection)
-        there = connection.scalar(sa.select(LEDGER.c.unit).where(LEDGER.c.study == self.study))
+        there = connection.scalar(sa.select(LEDGER.c.unit).where(LEDGER.c.study == self.study).with_for_update())
         if there != unit:
             raise StoreError(
                 f"storage: the ledger of study {self.study!r} is in {there}: expected a search budget in {there}, "
@@ -171,48 +162,22 @@ class Lease:
             )
         if new and seed is not None:
             before = seed()
-            self._charge(connection, before)
-            spent += sum(before.values())
-        where, pid, since = self._process
-        connection.execute(
-            sa.insert(LEASE).values(
-                lease=self.id,
-                study=self.study,
-                place=where,
-                pid=pid,
-                started=since,
-                beat=0,
-                held=0,
-                spent=0,
-                lost=False,
-            )
-        )
-        freed = self._bury(connection)
-        self._write(connection, spent + freed, held - freed)
-
-    def _lock(self, connection: sa.Connection) -> tuple[int, int]:
-        """What the study has spent and what is held; nobody else changes them until the transaction ends."""
-        query = sa.select(LEDGER.c.spent, LEDGER.c.held).where(LEDGER.c.study == self.study).with_for_update()
-        row = connection.execute(query).one()
-        return row.spent, row.held
-
-    def _own(self, connection: sa.Connection) -> Any:
-        query = sa.select(LEASE.c.held, LEASE.c.spent, LEASE.c.lost).where(LEASE.c.lease == self.id)
-        return connection.execute(query).one()
+            self._write_charges(connection, "", before)
+            self._write(connection, sum(before.values()), 0)
+        here, pid, since = self._process
+        mine = {"lease": self.id, "study": self.study, "place": here, "pid": pid, "started": since}
+        connection.execute(sa.insert(LEASE).values(mine | {"beat": 0, "held": "0", "spent": "0", "lost": False}))
+        stand = self._look.run(connection, study=self.study, lease=self.id).one()
+        dead = self._bury(connection)
+        self._write(connection, int(stand.spent) + dead, int(stand.held) - dead)
 
     def _write(self, connection: sa.Connection, spent: int, held: int) -> None:
-        where = LEDGER.c.study == self.study
-        connection.execute(sa.update(LEDGER).where(where).values(spent=spent, held=held))
+        self._stand.run(connection, study=self.study, spent=str(spent), held=str(held))
 
-    def _charge(self, connection: sa.Connection, bill: Mapping[tuple[str, str], int]) -> None:
-        for (binding, kind), parts in bill.items():
-            where = (CHARGE.c.study == self.study) & (CHARGE.c.binding == binding) & (CHARGE.c.kind == kind)
-            there = connection.scalar(sa.select(CHARGE.c.parts).where(where))
-            if there is None:
-                row = {"study": self.study, "binding": binding, "kind": kind, "parts": parts}
-                connection.execute(sa.insert(CHARGE).values(row))
-            else:
-                connection.execute(sa.update(CHARGE).where(where).values(parts=there + parts))
+    def _write_charges(self, connection: sa.Connection, lease: str, by: Mapping[tuple[str, str], int]) -> None:
+        for (binding, kind), parts in by.items():
+            row = {"study": self.study, "lease": lease, "binding": binding, "kind": kind, "parts": str(parts)}
+            self._charge.run(connection, **row)
 
     def _bury(self, connection: sa.Connection) -> int:
         """Charge what dead processes held; how much that was."""
@@ -221,14 +186,11 @@ class Lease:
         dead = [row for row in connection.execute(query).all() if not self._lives(row)]
         for row in dead:
             connection.execute(sa.update(LEASE).where(c.lease == row.lease).values(lost=True))
-        freed = sum(int(row.held) for row in dead)
-        if freed:
-            self._charge(connection, {("", LOST): freed})
-        return freed
+            self._write_charges(connection, row.lease, {("", LOST): int(row.held)})
+        return sum(int(row.held) for row in dead)
 
     def _lives(self, row: Any) -> bool:
-        here, _, _ = self._process
-        if row.place == here:
+        if row.place == self._process[0]:
             known = alive(row.pid, row.started)
             if known is not None:
                 return known
@@ -240,11 +202,51 @@ class Lease:
         return now - since < SILENCE
 
 
+class _Prepared:
+    """A statement that is compiled once: SQLAlchemy takes longer to write one than the database to run it."""
+
+    def __init__(self, engine: sa.Engine, statement: Any) -> None:
+        compiled = statement.compile(dialect=engine.dialect)
+        self._sql = str(compiled)
+        self._names = compiled.positiontup if engine.dialect.positional else None
+
+    def run(self, connection: sa.Connection, **values: Any) -> sa.CursorResult[Any]:
+        """Run it with these values, past SQLAlchemy's conversions."""
+        return connection.exec_driver_sql(
+            self._sql, values if self._names is None else tuple(values[name] for name in self._names)
+        )
+
+
+_LOOK = (
+    sa.select(LEDGER.c.spent, LEDGER.c.held, LEASE.c.held.label("mine"), LEASE.c.spent.label("written"), LEASE.c.lost)
+    .where(LEDGER.c.study == sa.bindparam("study"), LEASE.c.lease == sa.bindparam("lease"))
+    .with_for_update(of=LEDGER)
+)
+_HOLD = (
+    sa.update(LEASE)
+    .where(LEASE.c.lease == sa.bindparam("lease"))
+    .values(
+        held=sa.bindparam("held"),
+        spent=sa.bindparam("spent"),
+        lost=sa.bindparam("lost"),
+        beat=LEASE.c.beat + sa.text("1"),
+    )
+)
+_STAND = (
+    sa.update(LEDGER)
+    .where(LEDGER.c.study == sa.bindparam("study"))
+    .values(spent=sa.bindparam("spent"), held=sa.bindparam("held"))
+)
+
+
 def spent_by(engine: sa.Engine, study: str) -> By:
     """What a study has spent, by binding id and kind: of all processes and all earlier runs."""
     query = sa.select(CHARGE.c.binding, CHARGE.c.kind, CHARGE.c.parts).where(CHARGE.c.study == study)
+    found: By = {}
     with reading(engine) as connection:
-        return {(binding, kind): parts for binding, kind, parts in connection.execute(query)}
+        for binding, kind, parts in connection.execute(query):
+            found[binding, kind] = found.get((binding, kind), 0) + int(parts)
+    return found
 
 
 def place() -> str:

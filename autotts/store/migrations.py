@@ -80,6 +80,7 @@ def _ledgers(connection: sa.Connection) -> None:
         "autotts_charge",
         tables,
         sa.Column("study", sa.Text, primary_key=True),
+        sa.Column("lease", sa.Text, primary_key=True),
         sa.Column("binding", sa.Text, primary_key=True),
         sa.Column("kind", sa.Text, primary_key=True),
         sa.Column("parts", sa.Text, nullable=False),

@@ -33,21 +33,6 @@ class Exact(sa.types.UserDefinedType[Any]):
         return number
 
 
-class Whole(sa.types.TypeDecorator[int]):
-    """A whole number of any size, written as text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:
-        """Write it."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
-        """Read it."""
-        return None if value is None else int(value)
-
-
 def _columns(**types: Any) -> list[sa.ColumnClause[Any]]:
     return [sa.column(name, kind) for name, kind in types.items()]
 
@@ -98,11 +83,15 @@ OUTCOME = sa.table(
 )
 
 
-# What studies have spent. `held` is the sum over the leases that are not lost; a lease is what one process has set
-# aside (`held`) and charged (`spent`), and `lost` says that it died and that what it held was charged as lost.
-LEDGER = sa.table("autotts_ledger", *_columns(study=sa.Text(), unit=sa.Text(), spent=Whole(), held=Whole()))
+# What studies have spent; amounts are whole numbers of any size, written as text. A lease is one process's part:
+# what it holds, and what it has charged. `lost` says that it died, and that what it held was charged as lost. `held`
+# of a ledger is the sum over the leases that are not lost. The lease of what was spent before the ledger is "".
+LEDGER = sa.table("autotts_ledger", *_columns(study=sa.Text(), unit=sa.Text(), spent=sa.Text(), held=sa.Text()))
 
-CHARGE = sa.table("autotts_charge", *_columns(study=sa.Text(), binding=sa.Text(), kind=sa.Text(), parts=Whole()))
+CHARGE = sa.table(
+    "autotts_charge",
+    *_columns(study=sa.Text(), lease=sa.Text(), binding=sa.Text(), kind=sa.Text(), parts=sa.Text()),
+)
 
 LEASE = sa.table(
     "autotts_lease",
@@ -113,8 +102,8 @@ LEASE = sa.table(
         pid=sa.Integer(),
         started=sa.Text(),
         beat=sa.Integer(),
-        held=Whole(),
-        spent=Whole(),
+        held=sa.Text(),
+        spent=sa.Text(),
         lost=sa.Boolean(),
     ),
 )

@@ -184,7 +184,7 @@ def test_a_refusal_says_whose_limit_it_is():
         study = Ledger(100)
         trial = study.child(10, "trial 3")
         with pytest.raises(
-            SearchBudgetReached, match="the limit of trial 3, 10 is reached: 0 are spent.* need 11"
+            SearchBudgetReached, match=r"the limit of trial 3, 10 is reached: 0 are spent.* need 11"
         ) as e:
             await trial.claim(11)
         assert e.value.ledger is trial

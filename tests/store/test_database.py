@@ -40,14 +40,14 @@ def test_a_new_database_gets_the_newest_schema(tmp_path: Path) -> None:
 def test_queries_see_the_tables_that_migrations_make(tmp_path: Path) -> None:
     engine = database.open(f"sqlite:///{tmp_path / 'a.db'}")
     inspector = sa.inspect(engine)
-    tables = (schema.META, schema.SAMPLE, schema.OUTCOME)
+    tables = (schema.META, schema.SAMPLE, schema.OUTCOME, schema.LEDGER, schema.CHARGE, schema.LEASE)
     assert set(inspector.get_table_names()) == {t.name for t in tables}
     for table in tables:
         assert [c["name"] for c in inspector.get_columns(table.name)] == [c.name for c in table.c]
     engine.dispose()
 
 
-def test_version_0_is_brought_to_version_1_and_keeps_what_else_is_there(tmp_path: Path) -> None:
+def test_version_0_is_brought_to_the_newest_and_keeps_what_else_is_there(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
     storage = optuna.storages.RDBStorage(url)
     study = optuna.create_study(study_name="old", storage=storage)
@@ -58,7 +58,7 @@ def test_version_0_is_brought_to_version_1_and_keeps_what_else_is_there(tmp_path
     plain.dispose()
     engine = database.open(url)
     with engine.connect() as connection:
-        assert migrations.version_of(connection) == 1
+        assert migrations.version_of(connection) == migrations.NEWEST
     assert study.trials[0].value == 1.5
     storage.engine.dispose()
     engine.dispose()
@@ -115,7 +115,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     engine = database.open(url)
     Meta(engine).set("schema", migrations.NEWEST + 1)
     engine.dispose()
-    with pytest.raises(StoreError, match=r"newer autotts: its schema is version 2.*up to 1; upgrade"):
+    with pytest.raises(StoreError, match=r"newer autotts: its schema is version 3.*up to 2; upgrade"):
         database.open(url)
 
 
