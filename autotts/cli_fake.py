@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from autotts.worlds.fake_server import Counts, FakeServer
 
 KEY_ENV: Final = "FAKE_SERVER_KEY"  # the variable that the printed models.toml names
+_ROWS: Final = {
+    "requests": "requests",
+    "finished": "  finished",
+    "cancelled": "  cancelled by a hang-up",
+    "broken": "  broken by a fault",
+    "refused": "  refused",
+    "prompt": "prompt tokens",
+    "cached": "  of them cached",
+    "generated": "generated tokens",
+}
 
 
 def fake_server(
@@ -84,14 +94,14 @@ async def _serve(server: FakeServer, names: tuple[str, ...], has_key: bool, as_j
 
 
 def _counted(counts: Counts) -> Any:
-    """The table of the server's own count."""
-    from rich.table import Table
+    """The table of the server's own count: a column for each model."""
+    from autotts.report.layout import ruled
 
-    table = Table(title="\nCounted by the server itself", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    names = ("requests", "prompt", "cached", "generated", "finished", "cancelled", "broken", "refused")
-    table.add_column("model")
-    for name in names:
-        table.add_column(name, justify="right")
-    for model, tally in (*sorted(counts.by_model.items()), ("all", counts)):
-        table.add_row(model or "(none)", *(f"{getattr(tally, name):,}" for name in names))
+    table = ruled(letters=not sys.stdout.isatty())
+    models = sorted(counts.by_model.items())
+    table.add_column("counted by the server")
+    for model, _ in (*models, ("all", counts)):
+        table.add_column(model or "(none)", justify="right")
+    for name, words in _ROWS.items():
+        table.add_row(words, *(f"{getattr(tally, name):,}" for _, tally in (*models, ("all", counts))))
     return table
