@@ -225,6 +225,19 @@ class Ledger:
             raise ValueError(f"expected a number of parts that is not negative, found {parts}")
 
 
+def payer() -> Ledger | None:
+    """The innermost open ledger, of whatever root."""
+    return _OPEN.get()
+
+
+def concerns(error: BaseException, paying: Ledger | None) -> bool:
+    """Whether an error is one for whoever pays from a ledger: not where only another's limit is reached."""
+    full = error.ledger if isinstance(error, SearchBudgetReached) else None
+    if not isinstance(full, Ledger) or full.root is full:
+        return True
+    return paying is not None and full in paying.path
+
+
 class Claim:
     """One that waits: it stands in the lines of its ledger and of those above, up to number `height` of its path."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from autotts.core.node import Key, Node
 from autotts.core.plan import Blend, Plan, Score
 from autotts.core.world import Reply, World
+from autotts.engine.ledger import concerns, payer
 from autotts.engine.memo import Memo
 from autotts.engine.orders import Order, Outcome
 from autotts.engine.scheduler import Scheduler
@@ -39,6 +40,7 @@ class Searching:
     def __init__(self, scheduler: Scheduler, memo: Memo) -> None:
         self._scheduler = scheduler
         self._memo = memo
+        self._payer = payer()
         self._wake = asyncio.Event()
         self._broken: BaseException | None = None
 
@@ -83,10 +85,12 @@ class Searching:
             return
         if task.cancelled():
             self._broken = asyncio.CancelledError("the memo's scope was left while this plan waited for a draw")
-        else:
-            self._broken = task.exception() or self._broken
-            if task.exception() is None:
-                self._scheduler.deliver(order, task.result())
+        elif (error := task.exception()) is None:
+            self._scheduler.deliver(order, task.result())
+        elif concerns(error, self._payer):
+            self._broken = error
+        else:  # the limit of whoever began it: this plan begins it again
+            self._scheduler.wanted.append(order)
         self._wake.set()
 
 

@@ -1,9 +1,9 @@
 """A ledger whose limit several processes draw on, and that outlives them: the ledger of a study, in its database.
 
-Each process holds so much of the limit as what it runs may come to, and while there is plenty a quarter more in hand,
-so that the database is asked once for many draws. What it holds is written down before anything is sent; what it spends is written down with
-the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had not spent is charged as
-lost by whoever comes next.
+Each process holds so much of the limit as what it runs may come to, and a quarter more while there is plenty, so that
+the database is asked once for many draws. What it holds is written down before anything is sent; what it spends
+is written down with the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had
+not spent is charged as lost by whoever comes next.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self, cast
 
@@ -51,10 +51,19 @@ class Samples:
         As `database.open` gives it.
     bindings
         Read only the samples of these binding ids (and the roots); all of them by default.
+    beside
+        Called in each transaction that keeps samples, to keep something with them: what they cost.
     """
 
-    def __init__(self, engine: sa.Engine, bindings: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        bindings: Collection[str] | None = None,
+        *,
+        beside: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
         self._engine = engine
+        self._beside = beside
         self._known: dict[Key, Reply | Row] = _load(engine, bindings)
         self._shared: dict[Any, Any] = {}  # equal answers and usages are one object: a third of the memory
         self._insert = _driver_sql(engine, insert_new(engine.dialect.name, SAMPLE))
@@ -157,6 +166,8 @@ class Samples:
             try:
                 with writing(self._engine) as connection:
                     _execute_many(connection, self._insert, rows)
+                    if self._beside is not None:
+                        self._beside(connection)
             except Exception as error:  # the thread's boundary: whoever asks next is told
                 self._break(error, len(rows))
                 return

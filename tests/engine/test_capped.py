@@ -1,6 +1,8 @@
 """The search budget holds, whatever runs at once."""
 
 import asyncio
+import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotts.core.cost import Prices, Usage
-from autotts.core.node import root_node
+from autotts.core.node import Node, root_node
 from autotts.core.plan import Draw, Join, Score, Spec
-from autotts.core.world import Binding
-from autotts.engine.capped import CANCELLED, DRAWN, FAILED, SCORED, Capped, Ledger
+from autotts.core.world import Binding, Reply
+from autotts.engine.capped import CANCELLED, DRAWN, FAILED, JUDGED, LOST, SCORED, Capped, Ledger
 from autotts.engine.live import search
 from autotts.engine.memo import Memo, Memory
-from autotts.errors import SearchBudgetReached
+from autotts.errors import InputError, SearchBudgetReached
 from autotts.worlds.toy import Skill, Toy
 from tests.engine.worlds import PROMPT, Jitter, Paced, jump
 
@@ -175,3 +177,150 @@ def test_random_claims_are_served_in_line_and_within_the_limit(seed):
         assert served == sorted(served) and 0 <= ledger.spent <= ledger.limit
 
     asyncio.run(go())
+
+
+class Retrying:
+    """A backend behind a queue: each draw waits, is refused, breaks off some times, and then answers."""
+
+    def __init__(self, *, refused=0, broken=0, made=10, hang=False):
+        self.bindings = {"S": S, "judge": replace(S, id="judge@1"), "prm": PRM}
+        self.refused, self.broken, self.made, self.hang = refused, broken, made, hang
+        self.read = 0  # prompts, as the backend counts them
+        self.value = None
+
+    async def answer(self, order, states, meter):
+        meter.waiting = True
+        await asyncio.sleep(0)
+        for _ in range(self.refused):
+            meter.begin()
+            meter.refused()
+        for _ in range(self.broken):
+            meter.begin()
+            self.read += 1
+            meter.lost += 6
+        meter.begin()
+        self.read += 1
+        meter.prompt = PROMPT - 2
+        meter.add(self.made)
+        meter.ahead = 4
+        if self.hang:
+            await asyncio.Event().wait()
+        usage = Usage(PROMPT - 3, 1, self.made, meter.lost, meter.calls)
+        value = Node(order.key, 1, True, None, b"d", self.made) if self.value is None else self.value
+        return Reply(value, usage)
+
+
+def one(role="S"):
+    def plan(root):
+        got = yield Join([Draw(root, Spec(model="S")) if role == "S" else Score(root, role)])
+        return got.slots[0]
+
+    return plan
+
+
+async def asked(world, ledger, plan, seconds=None):
+    async with asyncio.timeout(seconds), Memo(Capped(world, ledger), Memory()) as memo:
+        root = memo.root(root_node("p", PROMPT), None)
+        return await search(plan(root), root, memo)
+
+
+WHOLE = PRICES.of_prompt(PROMPT - 2, PROMPT - 2)  # as the backend counts its prompt
+ANSWER = PRICES.of_prompt(PROMPT - 2, PROMPT - 3) + PRICES.of_generated(PROMPT - 2, 10)
+
+
+def test_attempts_that_came_to_nothing_are_charged_as_lost():
+    ledger, world = Ledger(10**9), Retrying(refused=3, broken=2)
+    asyncio.run(asked(world, ledger, one()))
+    assert world.read == 3 and ledger.reserved == 0
+    assert ledger.by == {("S@1", DRAWN): ANSWER, ("S@1", LOST): 2 * WHOLE + PRICES.of_generated(PROMPT - 2, 12)}
+
+
+def test_another_attempt_needs_room_of_its_own():
+    most = PRICES.of_prompt(PROMPT, PROMPT) + PRICES.of_generated(PROMPT, S.max_tokens)
+    asyncio.run(asked(Retrying(refused=9), Ledger(most), one()))  # what never reached the backend needs none
+    asyncio.run(asked(Retrying(broken=1), Ledger(2 * most), one()))
+    ledger, world = Ledger(2 * most - 1), Retrying(broken=1)
+    with pytest.raises(SearchBudgetReached, match="search budget"):
+        asyncio.run(asked(world, ledger, one()))
+    assert world.read == 1 and ledger.reserved == 0  # the second attempt was not sent
+    assert ledger.by == {("S@1", CANCELLED): PRICES.of_prompt(PROMPT, PROMPT) + PRICES.of_generated(PROMPT, 6)}
+
+
+def test_a_draw_that_is_cancelled_is_charged_all_attempts_and_what_may_have_come():
+    ledger, world = Ledger(10**9), Retrying(broken=1, hang=True)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asked(world, ledger, one(), seconds=0.01))
+    assert ledger.by == {("S@1", CANCELLED): 2 * WHOLE + PRICES.of_generated(PROMPT - 2, 6 + 10 + 4)}
+
+
+def test_a_draw_that_still_waits_for_its_backend_is_charged_nothing():
+    class Queue(Retrying):
+        async def answer(self, order, states, meter):
+            meter.waiting = True
+            await asyncio.Event().wait()
+
+    ledger = Ledger(10**9)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asked(Queue(), ledger, one(), seconds=0.01))
+    assert ledger.spent == 0 and ledger.by == {("S@1", CANCELLED): 0}
+
+
+@pytest.mark.parametrize(
+    ("role", "value", "kind"),
+    [
+        ("judge", 0.5, JUDGED),
+        ("judge", math.nan, FAILED),
+        ("prm", 0.5, SCORED),
+        ("prm", math.nan, FAILED),
+        ("S", Node(b"k", 1, True, None, b"d", 0, True), FAILED),
+    ],
+)
+def test_each_kind_of_work_is_shown_for_itself(role, value, kind):
+    ledger, world = Ledger(10**9), Retrying()
+    world.value = value
+    asyncio.run(asked(world, ledger, one(role)))
+    assert ledger.by == {(world.bindings[role].id, kind): ANSWER}
+
+
+def test_an_unknown_price_is_an_error_before_anything_is_asked():
+    with pytest.raises(InputError, match=r"expected those of 'prm@1', found them for S@1: give each model its price"):
+        Capped(TOY, Ledger(), {"S@1": PRICES})
+
+
+def test_a_draw_is_paid_by_the_ledger_that_was_open_when_it_began():
+    study = Ledger(10**9)
+    trials = [study.child(10**9, f"trial {i}") for i in range(3)]
+
+    async def go():
+        async with Memo(Capped(TOY, study), Memory()) as memo:
+            roots = [memo.root(root_node(f"p{i}", PROMPT), None) for i in (0, 1, 1)]
+
+            async def trial(i):
+                with trials[i].open():
+                    return await search(vote(roots[i]), roots[i], memo)
+
+            return await asyncio.gather(*[trial(i) for i in range(3)]), memo.reused
+
+    outcomes, reused = asyncio.run(go())
+    assert outcomes[1].cost == outcomes[2].cost and reused > 0
+    assert trials[0].spent > 0 and trials[1].spent > 0 and trials[2].spent == 0
+    assert study.spent == trials[0].spent + trials[1].spent
+
+
+def test_the_limit_of_who_began_a_draw_does_not_end_another_plan_that_waits_for_it():
+    study = Ledger(10**9)
+    poor, rich = study.child(1, "poor"), study.child(10**9, "rich")
+
+    async def go():
+        async with Memo(Capped(TOY, study), Memory()) as memo:
+            root = memo.root(root_node("p", PROMPT), None)
+
+            async def trial(ledger):
+                with ledger.open():
+                    return await search(vote(root), root, memo)
+
+            return await asyncio.gather(trial(poor), trial(rich), return_exceptions=True)
+
+    refused, served = asyncio.run(go())
+    assert isinstance(refused, SearchBudgetReached) and refused.ledger is poor
+    assert served.ended == "returned" and rich.spent == study.spent > 0 == poor.spent

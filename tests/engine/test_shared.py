@@ -3,15 +3,26 @@
 import asyncio
 import multiprocessing
 import threading
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
+from autotts.core.cost import Prices
+from autotts.core.node import root_node
+from autotts.core.plan import Draw, Join, Spec
+from autotts.core.world import Binding
+from autotts.engine.capped import Capped
+from autotts.engine.live import search
+from autotts.engine.memo import Memo
 from autotts.engine.shared import SharedLedger
 from autotts.errors import SearchBudgetReached, StoreError
 from autotts.store import database
 from autotts.store.ledger import LOST, spent_by
+from autotts.store.samples import Samples
 from autotts.store.schema import LEASE, LEDGER
+from autotts.store.usage import used
+from autotts.worlds.toy import Skill, Toy
 from tests.engine.sharing import STUDY, UNIT, spend, work
 
 
@@ -129,6 +140,37 @@ def test_charges_are_kept_with_samples_or_not_at_all(engine):
             shared.beside(connection)
         assert written(engine) == (20, 30)
     assert written(engine) == (20, 0)
+
+
+class Stateless:
+    """A toy whose draws leave nothing behind that a store could not keep."""
+
+    def __init__(self, toy):
+        self.toy, self.bindings = toy, toy.bindings
+
+    async def answer(self, order, states, meter):
+        return replace(await self.toy.answer(order, states, meter), state=None)
+
+
+def test_samples_are_kept_together_with_what_they_cost(engine):
+    binding = Binding("S@1", prices=Prices(prompt=0, generated=1), max_tokens=90)
+    world = Stateless(Toy({"S": binding}, {"S@1": Skill(length=(5, 90), fail=0.2)}))
+
+    def plan(root):
+        got = yield Join([Draw(root, Spec(model="S")) for _ in range(30)])
+        return got.slots[0]
+
+    async def go(ledger, samples):
+        async with Memo(Capped(world, ledger), samples) as memo:
+            root = memo.root(root_node("p", 7), None)
+            return await search(plan(root), root, memo)
+
+    with SharedLedger(engine, STUDY, UNIT, 10**6) as shared, Samples(engine, beside=shared.beside) as samples:
+        outcome = asyncio.run(go(shared.ledger, samples))
+        samples.flush()
+        kept = sum(row.generated * row.count for row in used(engine))
+        assert kept == outcome.usage["S@1"].generated == sum(spent_by(engine, STUDY).values())
+    assert written(engine) == (kept, 0)
 
 
 def test_a_database_that_breaks_is_told_to_all_who_wait(tmp_path):
