@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ def optimize(
     storage: str | None = None,
     watch: Watcher | None = None,
     agent: AgentOptions | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Found:
     """Search for the best way to spend a budget, confirm it on held-out prompts, write a policy file.
 
@@ -51,13 +52,15 @@ def optimize(
         SQLAlchemy URL of the database; a file in `out` by default.
     watch
         Called with a `Snapshot` as the study goes on.
+    agent
+        The language model that proposes arms, where the recipe's `proposer` names "agent".
+    environ
+        Where the keys are that a models.toml among the recipe's models names by `key_env`, such as `os.environ`.
 
     Returns
     -------
     Found
         `result` (as in result.json), `policy`, and `out`.
-    agent
-        The language model that proposes arms, where the recipe's `proposer` names "agent".
 
     Raises
     ------
@@ -75,7 +78,8 @@ def optimize(
     >>> found.result["accuracy"]  # doctest: +SKIP
     {'value': 0.93, 'low': 0.91, 'high': 0.95}
     """
-    job = replace(command.prepared(recipe, out=out, name=name, storage=storage), agent=agent)
+    job = command.prepared(recipe, out=out, name=name, storage=storage, environ=environ or {})
+    job = replace(job, agent=agent)
     return study(job, watch)
 
 
@@ -210,6 +214,7 @@ def evaluate(
     budget: str | None = None,
     cap: str | None = None,
     seed: int = 0,
+    environ: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure a policy, or one arm, on a task's test prompts, with fresh draws.
 
@@ -220,7 +225,9 @@ def evaluate(
     task
         Name of a task, or a file of prompts and answers.
     models
-        Models that may be used; all by default.
+        Models that may be used, or a models.toml; all embedded ones by default.
+    environ
+        Where the keys are that a models.toml names by `key_env`.
     prompts
         Test prompts a level, or in all for a task without levels.
     budget, cap
@@ -233,7 +240,13 @@ def evaluate(
     """
     return _apart(
         lambda: command.evaluated(
-            subject, task=task, models=tuple(models), prompts=prompts, limits=Limits(budget, cap), seed=seed
+            subject,
+            task=task,
+            models=tuple(models),
+            prompts=prompts,
+            limits=Limits(budget, cap),
+            seed=seed,
+            environ=environ or {},
         )
     )
 

@@ -152,7 +152,7 @@ def optimize(
             _said(context.obj), chosen | extra, params or [], unit or "", out, storage, (study, quiet, as_json)
         )
         return
-    job = command.job(chosen, study, out, storage, _said(context.obj))
+    job = command.job(chosen, study, out, storage, command=_said(context.obj), environ=os.environ)
     if agent:
         options = AgentOptions(
             agent, agent_model, agent_params, agent_price, agent_key_file, tuple(agent_without or ())
@@ -174,8 +174,9 @@ def _estimate(job: Job, ask: bool) -> None:
 
     expected = job.expected()
     _say(estimate_table(Estimate(**expected)), sys.stderr)
-    if ask and expected["seconds"] > LONG:
-        typer.confirm("This takes more than ten minutes. Go on?", abort=True, err=True)
+    if ask and (expected["seconds"] is None or expected["seconds"] > LONG):
+        long = "This asks servers" if expected["seconds"] is None else "This takes more than ten minutes"
+        typer.confirm(f"{long}. Go on?", abort=True, err=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,10 +75,16 @@ def evaluate(
     for option, given in pool_only.items():
         if given is not None and given != []:
             raise InputError(f"evaluate: {option} is for recorded answers; give them with --pool FILE")
-    of = command.subject_of(strategy or "", allowed) if policy is None else Policy.load(policy)
+    of = command.subject_of(strategy or "", allowed, os.environ) if policy is None else Policy.load(policy)
     with busy("measuring"):
         found = command.evaluated(
-            of, task=task or "math", models=allowed, prompts=prompts or 50, limits=limits, seed=seed
+            of,
+            task=task or "math",
+            models=allowed,
+            prompts=prompts or 50,
+            limits=limits,
+            seed=seed,
+            environ=os.environ,
         )
     _show(found, as_json)
 

@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 ModelsOption = Annotated[
-    str, typer.Option("--models", help="Models to use, such as S,M (see `autotts models list`).  [default: all]")
+    str,
+    typer.Option(
+        "--models",
+        help="Models to use, such as S,M, or a models.toml (see `autotts models list`).  [default: embedded]",
+    ),
 ]
 BudgetOption = Annotated[
     str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e9flops or 200tokens.")

@@ -41,7 +41,7 @@ class Entry(BaseModel):
 class Sparing(Entry):
     """An entry that leaves out the keys of `_SPARED` that are None: only one kind of policy has them."""
 
-    _SPARED: ClassVar[frozenset[str]] = frozenset({"performance", "multiplier"})
+    _SPARED: ClassVar[frozenset[str]] = frozenset({"performance", "multiplier", "instruction"})
 
     @model_serializer(mode="wrap")
     def _spare(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -49,13 +49,17 @@ class Sparing(Entry):
         return {key: value for key, value in data.items() if value is not None or key not in self._SPARED}
 
 
-class TaskName(Entry):
-    """What the policy was made for: the task, how its answers are read and graded, the hash of its prompts."""
+class TaskName(Sparing):
+    """What the policy was made for: the task, how its answers are read and graded, the hash of its prompts.
+
+    `instruction` tells chat models in what form the reader expects the answer.
+    """
 
     name: str
     reader: str
     grader: str
     prompts: str = ""
+    instruction: str | None = None
 
 
 class Bound(Entry):

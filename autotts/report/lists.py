@@ -34,7 +34,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a study is expected to take; `spend` in smallest parts of `unit`."""
+    """What a study is expected to take; `spend` in smallest parts of `unit`, `seconds` where they can be known."""
 
     search: int
     confirm: int
@@ -42,7 +42,7 @@ class Estimate:
     tokens: float
     spend: float
     unit: str
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,13 @@ def estimate_table(estimate: Estimate) -> RenderableType:
             ("draws", f"about {_about(estimate.draws)}"),
             ("tokens", f"about {_about(estimate.tokens)}"),
             ("spend", f"about {show(_two_figures(estimate.spend), estimate.unit)}"),
-            ("time", f"about {duration(_two_figures(estimate.seconds))}"),
+            ("time", _time(estimate.seconds)),
         ]
     )
+
+
+def _time(seconds: float | None) -> str:
+    return "as fast as the servers are" if seconds is None else f"about {duration(_two_figures(seconds))}"
 
 
 def _two_figures(value: float) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autotts.core.cost import PARTS, parse_amount
@@ -16,7 +17,8 @@ from autotts.core.strategy import Role, Strategy, knobs
 from autotts.core.task import Task
 from autotts.engine.memo import Memory
 from autotts.errors import InputError
-from autotts.policy.running import amounts, opened
+from autotts.policy.opening import Where, opened
+from autotts.policy.running import amounts
 from autotts.policy.schema import Policy
 from autotts.pools.load import load
 from autotts.pools.sizes import parse_sizes
@@ -31,7 +33,7 @@ from autotts.search.streams import evaluate_policy
 from autotts.strategies import STRATEGIES
 from autotts.strategies.arms import parse
 from autotts.tasks import find
-from autotts.worlds.tiny import known, open_tiny
+from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, catalogue, session
 
 if TYPE_CHECKING:
     import optuna
@@ -48,12 +50,13 @@ class Job:
     url: str | None
     command: str
     agent: AgentOptions | None = None
+    models: Catalogue = EMBEDDED
 
     def expected(self) -> dict[str, Any]:
         """About what it will take, before anything is spent; in parts of the study's unit."""
         from autotts.search.forecast import forecast
 
-        return forecast(self.recipe, self.task)
+        return forecast(self.recipe, self.task, self.models)
 
     def run(self, watch: Watcher | None) -> Found:
         """Run it, or go on with it."""
@@ -67,6 +70,7 @@ class Job:
             watch=watch,
             agent=self.agent,
             memories=(Path("predictors"),),
+            models=self.models,
         )
 
 
@@ -94,8 +98,16 @@ class OnPool:
     controller: str | None = None
 
 
-def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str | None, command: str) -> Job:
-    """A job from options and, below them, a study file."""
+def job(
+    given: Mapping[str, Any],
+    study: Path | None,
+    out: Path | None,
+    url: str | None,
+    *,
+    command: str,
+    environ: Mapping[str, str],
+) -> Job:
+    """A job from options and, below them, a study file; `environ` holds the keys that a file of models names."""
     values: dict[str, Any] = {}
     name = ""
     if study is not None:
@@ -106,7 +118,7 @@ def job(given: Mapping[str, Any], study: Path | None, out: Path | None, url: str
     if "task" not in values and "task" not in given:
         raise InputError("optimize: expected --task NAME or FILE (or --study FILE), found neither; try --task math")
     recipe = replace(recipe_from(values, str(study)), **given) if values else Recipe(**given)
-    return prepared(recipe, out=out, name=name, storage=url, command=command)
+    return prepared(recipe, out=out, name=name, storage=url, command=command, environ=environ)
 
 
 def with_agent(job: Job, agent: AgentOptions) -> Job:
@@ -120,16 +132,28 @@ def with_agent(job: Job, agent: AgentOptions) -> Job:
 
 
 def prepared(
-    recipe: Recipe, *, out: str | Path | None = None, name: str = "", storage: str | None = None, command: str = ""
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    name: str = "",
+    storage: str | None = None,
+    command: str = "",
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Job:
     """A job from a recipe; the task is found, and the models and strategies are known."""
-    task = find(recipe.task)
-    known(recipe.models)
+    models, names = catalogue(recipe.models, environ)
+    models.drawing(names)
+    task = _task(recipe.task, models)
     for strategy in recipe.strategies:
         if strategy not in STRATEGIES:
             raise InputError(f"unknown strategy {strategy!r}; expected some of {', '.join(STRATEGIES)}")
     name = name or task.name
-    return Job(recipe, task, name, Path(out) if out else Path("runs") / name, storage, command)
+    return Job(recipe, task, name, Path(out) if out else Path("runs") / name, storage, command, models=models)
+
+
+def _task(name: str, models: Catalogue) -> Task:
+    """The task of a name; the embedded models' own problems are none for others, who get the same kind in words."""
+    return find(name if models.embedded or name != "math" else "reasoning_gym:math")
 
 
 def read_study(path: Path) -> tuple[dict[str, Any], str]:
@@ -145,20 +169,29 @@ def read_study(path: Path) -> tuple[dict[str, Any], str]:
     return data, name
 
 
-def subject_of(text: str, models: tuple[str, ...]) -> Strategy:
+def subject_of(text: str, models: tuple[str, ...], environ: Mapping[str, str] = MappingProxyType({})) -> Strategy:
     """One arm from its text; a model that is not named in it is the first of `models`, or of all."""
     strategy = parse(text)
+    found, names = catalogue(models, environ)
     for knob in knobs(type(strategy)).values():
         if isinstance(knob.domain, Role) and knob.domain.kind == "policy" and getattr(strategy, knob.name) == "policy":
-            strategy = replace(strategy, **{knob.name: known(models)[0]})  # type: ignore[type-var]
+            strategy = replace(strategy, **{knob.name: found.drawing(names)[0]})  # type: ignore[type-var]
     return strategy
 
 
 def evaluated(
-    subject: Policy | Strategy, *, task: str, models: tuple[str, ...], prompts: int, limits: Limits, seed: int
+    subject: Policy | Strategy,
+    *,
+    task: str,
+    models: tuple[str, ...],
+    prompts: int,
+    limits: Limits,
+    seed: int,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The figures of a policy or an arm on a task's test prompts, with fresh draws."""
-    of = find(task)
+    shelf, names = catalogue(models, environ)
+    of = _task(task, shelf)
     if isinstance(subject, Policy):
         unit, scorers = subject.unit, tuple(subject.scorers)
         needed = tuple(subject.models)
@@ -169,21 +202,28 @@ def evaluated(
         unit = "flops" if limits.cap is None else parse_amount(limits.cap, "--cap").unit
         needed, scorers = models_of(subject)
         mean, limit = amounts(unit, None, limits.cap)
-    known(models)
+    shelf.drawing(names)
     for name in needed:
-        if models and name not in models:
-            raise InputError(f"evaluate: {name!r} is used, and not among --models {', '.join(models)}")
+        if names and name not in names:
+            raise InputError(f"evaluate: {name!r} is used, and not among --models {', '.join(names)}")
     table = table_of(of, "test", prompts, seed)
-    opening = (
-        opened(subject, of.read) if isinstance(subject, Policy) else open_tiny(needed, scorers, read=of.read, unit=unit)
-    )
+    if isinstance(subject, Policy):
+        opening = opened(subject, Where(None if shelf.embedded else shelf), read=of.read)
+    else:
+        shelf.drawing(needed)
+        opening = shelf.opened(needed, scorers, Asking(of.read, of.instruction, unit))
     with opening as world:
         for problem in table.problems:
             world.root(problem.prompt)  # a prompt that cannot be read is told before anything is drawn
         work = evaluate(
             subject, of, table, world, Memory(), scorers=scorers, unit=unit, budget=mean, cap=limit, seed=seed
         )
-        return asyncio.run(work)
+        return asyncio.run(_in_session(world, work))
+
+
+async def _in_session(world: Bench, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    async with session(world):
+        return await work
 
 
 def evaluated_on_pool(

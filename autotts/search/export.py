@@ -9,7 +9,6 @@ from typing import Any
 
 from autotts import __version__
 from autotts.core.task import Problem, Task
-from autotts.core.world import Binding
 from autotts.policy.schema import Policy
 from autotts.predict.levels import LevelModel
 from autotts.search.choose import Choice
@@ -26,7 +25,7 @@ def export(
     choice: Choice,
     levels: Sequence[Level],
     difficulty: LevelModel | None,
-    bindings: Mapping[str, Binding],
+    bindings: Mapping[str, Mapping[str, Any]],
     cards: Mapping[str, Any],
     result: Mapping[str, Any],
 ) -> Policy:
@@ -51,6 +50,7 @@ def export(
             "reader": task.reader,
             "grader": task.grader,
             "prompts": digest(levels[0].table.problems),
+            **({"instruction": task.instruction} if task.instruction else {}),
         },
         "unit": recipe.unit,
         "models": {name: _bound(bindings[name], cards[name]) for name in sorted(drawn)},
@@ -73,8 +73,8 @@ def export(
     return Policy.loads(json.dumps(data), "the exported policy")
 
 
-def _bound(binding: Binding, card: Any) -> dict[str, Any]:
-    return {"binding": {"engine": "tiny", "id": binding.id}, "card": card}
+def _bound(binding: Mapping[str, Any], card: Any) -> dict[str, Any]:
+    return {"binding": dict(binding), "card": card}
 
 
 def _expected(arm: str, levels: Sequence[Level]) -> dict[str, Any]:

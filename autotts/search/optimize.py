@@ -22,16 +22,16 @@ from autotts.predict.descriptors import Descriptors, describe_model, describe_ta
 from autotts.predict.threads import one_thread
 from autotts.search.agents import AgentOptions
 from autotts.search.export import export
+from autotts.search.level import Level
 from autotts.search.memory import nearest, shelves
 from autotts.search.recipe import Recipe
-from autotts.search.runs import Bench
-from autotts.search.study import Study, prompts_of
+from autotts.search.study import Done, Study, prompts_of
 from autotts.store import database
 from autotts.store.meta import Meta
 from autotts.store.outcomes import Outcomes
 from autotts.store.samples import Samples
 from autotts.store.usage import used
-from autotts.worlds.tiny import SCORERS, known, open_tiny
+from autotts.worlds.catalogue import EMBEDDED, FILE, Asking, Bench, Catalogue, session
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ def optimize(
     world: Callable[[], AbstractContextManager[Bench]] | None = None,
     agent: AgentOptions | None = None,
     memories: Sequence[Path] = (),
+    models: Catalogue = EMBEDDED,
 ) -> Found:
     """Run a study, or go on with it, and write `policy.json` and `result.json` into `out`.
 
@@ -87,11 +88,13 @@ def optimize(
     watch
         Called with a `Snapshot` as the study goes on.
     world
-        Opens the world that answers; the embedded models by default.
+        Opens the world that answers; that of `models` by default.
     agent
         The language model that proposes, where the recipe names `agent`.
     memories
         Folders of predictors that were distilled from past studies, beside those that come with autotts.
+    models
+        The models that the recipe names its own from; the embedded ones by default.
 
     Raises
     ------
@@ -105,14 +108,14 @@ def optimize(
         )
     folder(out)
     prompts = prompts_of(task, recipe)
-    opened = world or (lambda: open_tiny(known(recipe.models), SCORERS, read=task.read, unit=recipe.unit))
+    opened = world or (lambda: _opened(models, recipe, task))
     with opened() as answering, storage(url or f"sqlite:///{out / 'autotts.db'}") as (engine, optunas):
         study = Study(name, recipe, task, answering, prompts, watch)
         # A prompt that cannot be read is told before anything is spent.
         roots = [answering.root(p.prompt) for p in (*prompts.search.problems, *prompts.confirm.problems)]
         if recipe.start == "memory":
-            models = {role: describe_model(answering.cards[role]) for role in answering.models}
-            here = Descriptors(task=describe_task(task), models=models, machine=this_machine())
+            traits = {role: describe_model(answering.cards[role]) for role in answering.models}
+            here = Descriptors(task=describe_task(task), models=traits, machine=this_machine())
             study.recalled = nearest(here, shelves(*memories), recipe.unit)
         study.meta = Meta(engine)
         if url is None:
@@ -127,7 +130,7 @@ def optimize(
             for root, state in roots:
                 samples.put_root(root, state)
             with one_thread():
-                stopped, choice, confirmed = asyncio.run(study.run(levels, samples))
+                stopped, choice, confirmed = asyncio.run(_in_session(study, levels, samples))
         result = study.result(levels, stopped, choice, confirmed, command)
     policy = export(
         recipe=recipe,
@@ -135,13 +138,23 @@ def optimize(
         choice=choice,
         levels=levels,
         difficulty=study.difficulty,
-        bindings=answering.bindings,
+        bindings={role: models.described(role) | {"id": b.id} for role, b in answering.bindings.items()},
         cards={role: asdict(card) for role, card in answering.cards.items()},
         result=result,
     )
     policy.save(out / "policy.json")
     write_atomic(out / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     return Found(result, policy, out)
+
+
+def _opened(models: Catalogue, recipe: Recipe, task: Task) -> AbstractContextManager[Bench]:
+    names = models.drawing([name for name in recipe.models if not name.endswith(FILE)])
+    return models.opened(names, models.scoring, Asking(task.read, task.instruction, recipe.unit))
+
+
+async def _in_session(study: Study, levels: list[Level], samples: Samples) -> Done:
+    async with session(study.world):
+        return await study.run(levels, samples)
 
 
 def alone(meta: Meta, name: str, out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autotts.core.cost import ModelCard
+from autotts.core.cost import Prices, Usage
 from autotts.core.node import Choice, Node
 from autotts.core.plan import Draw, Join, Plan, Score, Spec
 from autotts.core.strategy import Strategy, knobs
@@ -33,25 +33,6 @@ class Readable(World, Protocol):
 
     def root(self, prompt: str) -> tuple[Node, Any]:
         """The prompt's node and state; an `InputError` where these models cannot read it."""
-        ...
-
-
-class Bench(Readable, Protocol):
-    """A world that a study can search: who draws, who scores, and what they cost."""
-
-    @property
-    def models(self) -> Sequence[str]:
-        """Roles that draw."""
-        ...
-
-    @property
-    def scorers(self) -> Sequence[str]:
-        """Roles that score."""
-        ...
-
-    @property
-    def cards(self) -> Mapping[str, ModelCard]:
-        """Each role's card."""
         ...
 
 
@@ -98,6 +79,22 @@ def scorer(strategy: Strategy) -> str | None:
     return getattr(strategy, "by", None) if "by" in knobs(type(strategy)) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The first draws of a family on one prompt, their scores, and what draws and scores took in tokens."""
+
+    nodes: list[Node]
+    scores: list[float]
+    drawing: Usage
+    scoring: Usage
+
+    @property
+    def prompt(self) -> int:
+        """The whole prompt in the model's own tokens: one draw was charged it, the others had it before."""
+        others = max(1, self.drawing.calls - 1)
+        return max(self.drawing.prompt, -(-self.drawing.cached // others))
+
+
 @dataclass
 class Runner:
     """Runs arms on prompts over one memo; everything shares its draws."""
@@ -133,7 +130,7 @@ class Runner:
         correct = answer is not None and self.task.grade(answer, problem.answer)
         return Ran(answer, correct, out.cost, out.ended, out.ticks)
 
-    async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> tuple[list[Node], list[float]]:
+    async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> Drawn:
         """The first `count` draws of a family, and their scores; what is stored is not drawn again."""
         root = self.root(problem)
         found: list[tuple[list[Node], list[float]]] = []
@@ -141,8 +138,10 @@ class Runner:
             out = await search(_collecting(root, of.spec, count, by, found), root, self.memo)
         assert out.ended == "returned"
         self.tally.tick()
-        nodes, scores = found[0]
-        return nodes, scores
+        bindings = self.memo.bindings
+        drawing = out.usage.get(bindings[of.model].id, Usage())
+        scoring = Usage() if by is None else out.usage.get(bindings[by].id, Usage())
+        return Drawn(*found[0], drawing, scoring)
 
     async def pool(self, problems: Sequence[Problem], of: Family, count: int, by: str | None) -> Pool:
         """The draws of a family on some problems, as arrays."""
@@ -150,17 +149,15 @@ class Runner:
         rows = await together(self.collect(p, of, count, by) for p in problems)
         return self._arrays(problems, of, by, rows)
 
-    def _arrays(
-        self, problems: Sequence[Problem], of: Family, by: str | None, rows: Sequence[tuple[list[Node], list[float]]]
-    ) -> Pool:
+    def _arrays(self, problems: Sequence[Problem], of: Family, by: str | None, rows: Sequence[Drawn]) -> Pool:
         prices = self.memo.bindings[of.model].prices
         scoring = None if by is None else self.memo.bindings[by].prices
         answers, correct, cost, tokens, texts, marks, mark_cost = ([] for _ in range(7))
         first = np.zeros(len(problems))
         later = np.zeros(len(problems))
         first_mark = np.zeros(len(problems))
-        for i, (problem, (nodes, scores)) in enumerate(zip(problems, rows)):
-            whole = self.root(problem).tokens
+        for i, (problem, drawn) in enumerate(zip(problems, rows)):
+            nodes, whole = drawn.nodes, drawn.prompt
             first[i] = prices.of_prompt(whole, whole)
             later[i] = prices.of_prompt(whole, 0)
             classes: dict[str, int] = {}
@@ -175,9 +172,10 @@ class Runner:
             tokens.append([n.tokens for n in nodes])
             texts.append([seen.setdefault(n.digest, len(seen)) for n in nodes])
             if scoring is not None:
-                first_mark[i] = scoring.of_prompt(whole, whole) - scoring.of_prompt(whole, 0)
-                marks.append(scores)
-                mark_cost.append([scoring.of_prompt(whole + n.tokens, n.tokens) for n in nodes])
+                marking = _marking(drawn, scoring)
+                first_mark[i] = marking[0]
+                marks.append(drawn.scores)
+                mark_cost.append(marking[1:])
         return Pool(
             answers=np.array(answers),
             correct=np.array(correct, bool),
@@ -190,6 +188,29 @@ class Runner:
             score_cost=np.array(mark_cost, float) if mark_cost else None,
             next_cost=later,
         )
+
+
+def _marking(drawn: Drawn, prices: Prices) -> list[int]:
+    """What the prompt adds to the first score, then what each draw's score costs, in parts.
+
+    A scorer says what each text took as a whole. Where it counts in other tokens than the model that wrote, prompt
+    and draws take the share of all that it read that they have of what was written.
+    """
+    used, whole = drawn.scoring, drawn.prompt
+    texts = {node.digest: whole + node.tokens for node in drawn.nodes if not unread(node)}
+    written, read = sum(texts.values()), used.prompt + used.cached
+    verdict = -(-used.generated // max(1, used.calls))
+
+    def own(tokens: int) -> int:
+        return tokens if read == written or not written else -(-tokens * read // written)
+
+    prompt = prices.of_prompt(own(whole), own(whole)) - prices.of_prompt(own(whole), 0)
+    texts_cost = [
+        prices.of_prompt(own(whole + node.tokens), own(node.tokens))
+        + prices.of_generated(own(whole + node.tokens), verdict)
+        for node in drawn.nodes
+    ]
+    return [prompt, *texts_cost]
 
 
 def unread(node: Node) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from autotts.core.cost import ModelCard
 from autotts.core.strategy import Knob, Options, Range, Role, Strategy, knobs
 from autotts.errors import InputError
 
@@ -142,3 +143,11 @@ def usable(strategies: Mapping[str, type], scorers: Sequence[str]) -> dict[str, 
         if scorers or not needs:
             out[name] = kind
     return out
+
+
+def work(cards: Mapping[str, ModelCard]) -> dict[str, float]:
+    """What a token of each model takes, in relation to the others: by its parameters, else by its price."""
+    sizes = {name: card.active_parameters or card.parameters for name, card in cards.items()}
+    if None in sizes.values():
+        sizes = {name: card.usd_generated for name, card in cards.items()}  # type: ignore[misc]
+    return {name: 1.0 if None in sizes.values() else float(size or 1) for name, size in sizes.items()}

@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
@@ -35,9 +35,9 @@ from autotts.search.race import Raced
 from autotts.search.recipe import Recipe
 from autotts.search.result import Spent, assemble
 from autotts.search.rounds import Rounds, complete
-from autotts.search.runs import Bench, Runner
+from autotts.search.runs import Runner
 from autotts.search.screen import Screen
-from autotts.search.space import Space, usable
+from autotts.search.space import Space, usable, work
 from autotts.search.tally import Tally
 from autotts.search.telling import snapshot
 from autotts.store.meta import Meta
@@ -46,9 +46,11 @@ from autotts.store.samples import Samples
 from autotts.store.usage import Used
 from autotts.strategies import STRATEGIES, STUDIED
 from autotts.strategies.arms import parse
+from autotts.worlds.catalogue import Bench
 from autotts.worlds.epochs import Epoch
 
 AGENT, PROPOSED = "agent", "proposed"  # in the ledger
+Done: TypeAlias = tuple[tuple[str, str], Choice, Confirmed]  # why the search stopped; what was chosen and confirmed
 EVERY = 0.1  # seconds between two snapshots
 SEARCH_SHARE = 0.5  # of --search-budget, for the search; the rest is for the confirmation
 
@@ -122,8 +124,7 @@ class Study:
     @property
     def work(self) -> dict[str, float]:
         """What a token of each model takes, in relation to the others."""
-        cards = {m: self.world.cards[m] for m in self.world.models}
-        return {m: float(card.active_parameters or card.parameters or 1) for m, card in cards.items()}
+        return work({m: self.world.cards[m] for m in self.world.models})
 
     def levels(self, storage: optuna.storages.RDBStorage) -> list[Level]:
         """One Optuna study for each level, opened or made."""
@@ -138,7 +139,7 @@ class Study:
 
     # ------------------------------------------------------------ the phases
 
-    async def run(self, levels: list[Level], samples: Samples) -> tuple[tuple[str, str], Choice, Confirmed]:
+    async def run(self, levels: list[Level], samples: Samples) -> Done:
         """Search, complete, choose, confirm."""
         amount = self.recipe.search_amount
         self.ledger.limit = None if amount is None else int(amount.parts * SEARCH_SHARE)

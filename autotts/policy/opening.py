@@ -1,0 +1,75 @@
+"""The models that a policy uses, opened: the embedded ones, those of a models.toml, or those that it states itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from autotts.errors import InputError
+from autotts.policy.schema import Policy
+from autotts.tasks import READERS
+from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, restated
+from autotts.worlds.models.entry import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a policy's models answer: those of a catalogue, or at an address that serves all of them by their names."""
+
+    models: Catalogue | None = None
+    upstream: Server | None = None
+
+
+@contextmanager
+def opened(policy: Policy, where: Where, *, read: Callable[[str], str | None] | None = None) -> Iterator[Bench]:
+    """The models that a policy uses; another binding than it was made with is an error.
+
+    Raises
+    ------
+    InputError
+        When it is not said where the models are, or they are asked in another way than the policy states.
+    """
+    reader = read or READERS.get(policy.task.reader)
+    if reader is None:
+        raise InputError(f"policy: unknown reader {policy.task.reader!r}; expected one of {', '.join(READERS)}")
+    shelf = _shelf(policy, where)
+    for name in policy.models:
+        shelf.drawing([name])
+    for name in policy.scorers:
+        if name not in shelf.scoring:
+            raise InputError(f"policy: it scores by {name!r}; expected a model that scores in {shelf.where}")
+    asking = Asking(reader, policy.task.instruction or "", policy.unit)
+    with shelf.opened(tuple(policy.models), tuple(policy.scorers), asking) as world:
+        for name, bound in (policy.models | policy.scorers).items():
+            here = world.bindings[name].id
+            if bound.binding.get("id") != here:
+                raise InputError(
+                    f"policy: {name!r} is {bound.binding.get('id')!r} there and {here!r} "
+                    f"{'in this version of autotts' if shelf.embedded else 'in ' + shelf.where}: "
+                    "its figures do not hold here; run autotts optimize again"
+                )
+        yield world
+
+
+def _shelf(policy: Policy, where: Where) -> Catalogue:
+    bounds = policy.models | policy.scorers
+    engines = {name: bound.binding.get("engine") for name, bound in bounds.items()}
+    if all(engine == "tiny" for engine in engines.values()):
+        if where.models is not None or where.upstream is not None:
+            raise InputError("policy: it uses the embedded models, which are here: leave out --models and --upstream")
+        return EMBEDDED
+    if "recorded" in engines.values():
+        name = next(name for name, engine in engines.items() if engine == "recorded")
+        raise InputError(
+            f"policy: {name!r} is bound to recorded answers, which cannot answer a new prompt; measure it with "
+            "autotts evaluate --pool"
+        )
+    if where.models is not None:
+        return where.models
+    if where.upstream is not None:
+        return restated({n: (b.binding, b.card) for n, b in bounds.items()}, [where.upstream])
+    raise InputError(
+        f"policy: its models ({', '.join(bounds)}) answer on servers: say where, with --models FILE (a models.toml) or "
+        "--upstream URL"
+    )
