@@ -172,6 +172,7 @@ class _Serving:
                 task.add_done_callback(self._ending.discard)
         for order in scheduler.take_wanted():
             order.meter.moved = partial(self._moved, order)
+            order.meter.again = partial(self._again, order)
             task = self._loop.create_task(self._answer(order))
             self._tasks[order.seq] = task
             task.add_done_callback(partial(self._ended, order))
@@ -205,11 +206,21 @@ class _Serving:
             return False
         if scheduler.cap is None:
             return True
-        price = order.binding.prices.of_generated(order.prefix + order.meter.generated, count)
+        price = order.binding.prices.of_generated(order.prefix + order.shown, count)
         if scheduler.cost_at(scheduler.now) + price <= scheduler.cap:
             return True
         self._stop("cap")
         return False
+
+    def _again(self, order: Order) -> None:
+        """Is there room for one more attempt at an order? It would read the whole prompt again."""
+        scheduler = self._scheduler
+        if scheduler.cap is None or not order.meter.calls:
+            return
+        price = order.binding.prices.of_prompt(order.prefix, order.prefix)
+        if scheduler.cost_at(scheduler.now) + price > scheduler.cap:
+            self._stop("cap")
+            raise asyncio.CancelledError("the cap leaves no room for another attempt")
 
     async def _listen(self, hang_up: asyncio.Event) -> None:
         await hang_up.wait()

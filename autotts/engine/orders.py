@@ -64,6 +64,17 @@ class Order:
         self.due: int
         self.worth: int
 
+    @property
+    def shown(self) -> int:
+        """On the clock: the most tokens that the backend has generated for it so far, in all attempts."""
+        meter = self.meter
+        return meter.generated + meter.lost + meter.ahead
+
+    @property
+    def repeats(self) -> int:
+        """On the clock: attempts after the first, each of which has read the prompt again."""
+        return max(0, self.meter.calls - 1)
+
 
 class Echo:
     """A later ask for a score that this plan has, or waits for: it arrives with the first and costs nothing."""

@@ -139,7 +139,10 @@ class Scheduler:
         """What the plan costs if it ends at a moment from now on (on the clock: at this one)."""
         total = self.total
         for order in self._running.values():
-            total += order.binding.prices.of_generated(order.prefix, self._made(order, moment))
+            prices = order.binding.prices
+            total += prices.of_generated(order.prefix, self._made(order, moment))
+            if self.on_clock and order.repeats:
+                total += order.repeats * prices.of_prompt(order.prefix, order.prefix)
         return total
 
     def close(self) -> None:
@@ -219,7 +222,17 @@ class Scheduler:
             self._paths.learn(book, ask.node, read)
         if read != order.prefix:
             self._correct(order, read)
+        if self.on_clock and (usage.cancelled or usage.calls > 1):
+            self._waste(order, usage.cancelled, usage.calls - 1)
         return value
+
+    def _waste(self, order: Order, made: int, repeats: int) -> None:
+        """Charge attempts that came to nothing; on virtual time a draw costs what it would without faults."""
+        prices, book = order.binding.prices, order.book
+        book.cancelled += made
+        book.prompt += repeats * order.prefix
+        book.calls += repeats
+        self.total += prices.of_generated(order.prefix, made) + repeats * prices.of_prompt(order.prefix, order.prefix)
 
     def _correct(self, order: Order, read: int) -> None:
         """The backend has read another number of tokens than was charged: the prompt's were a bound."""
@@ -343,7 +356,7 @@ class Scheduler:
         """Tokens that a running order has generated at a moment: begun ones count."""
         reply = order.reply
         if self.on_clock:
-            return order.meter.generated if reply is None else reply.usage.generated
+            return order.shown if reply is None else reply.usage.generated
         made = -((order.begun - moment) // order.binding.ticks)
         return made if reply is None else min(made, reply.usage.generated)
 
@@ -377,9 +390,7 @@ class Scheduler:
         read = self._read(order)
         if read != order.prefix:
             self._correct(order, read)
-        made = self._made(order, self.now)
-        order.book.cancelled += made
-        self.total += order.binding.prices.of_generated(order.prefix, made)
+        self._waste(order, self._made(order, self.now), order.repeats if self.on_clock else 0)
         if order.reply is None:
             del self._unknown[order.seq]
         else:
@@ -391,8 +402,11 @@ class Scheduler:
 
     def _read(self, order: Order) -> int:
         """Tokens of its prompt as far as a dropped order can know them: on virtual time, from those that arrived."""
-        if self.on_clock and order.meter.prompt is not None:
-            return order.meter.prompt
+        meter = order.meter
+        if self.on_clock and meter.prompt is not None:
+            return meter.prompt
+        if self.on_clock and meter.waiting and not order.fresh:
+            return 0  # it was never sent, and no other counts on its prompt
         ask = order.ask
         if type(ask) is Draw and ask.node.depth == 0:
             return self._paths.length[ask.node.key] + order.book.shift

@@ -1,14 +1,17 @@
 """Prompts that a root only bounds: what a backend says that it has read is what a plan is charged."""
 
+import asyncio
 from dataclasses import replace
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotts.core.cost import Prices
 from autotts.core.node import root_node
 from autotts.core.plan import Draw, Join, Score, Spec
 from autotts.core.world import Binding
+from autotts.engine.live import serve
 from autotts.engine.replay import replay
 from autotts.strategies.arms import parse
 from autotts.worlds.toy import Skill, Toy
@@ -98,3 +101,50 @@ def test_a_draw_that_never_began_does_not_tell_what_a_prompt_takes():
     out = replay(plan(), root, script, toy.bindings)
     assert (out.usage["S@1"].prompt, out.usage["S@1"].cached) == (0, TRUE)
     assert asked[1].prefix == TRUE
+
+
+class Faulty:
+    """On the clock: the first attempt at every draw makes some tokens and comes to nothing; the second is the toy's."""
+
+    def __init__(self, toy, lost, root):
+        self.toy, self.lost, self.bindings = toy, lost, toy.bindings
+        self.counting = Counting(toy, root)
+        self.read = self.made = 0
+
+    async def answer(self, order, states, meter):
+        meter.begin()
+        reply = self.counting(order)
+        whole = reply.usage.prompt
+        self.read += whole
+        meter.prompt = whole
+        for _ in range(self.lost):
+            await asyncio.sleep(0)
+            meter.add(1)
+            self.made += 1
+        meter.lost, meter.generated = meter.generated, 0
+        meter.begin()
+        self.read += whole
+        for _ in range(reply.usage.generated):
+            await asyncio.sleep(0)
+            meter.add(1)
+            self.made += 1
+        return replace(reply, usage=replace(reply.usage, cancelled=meter.lost, calls=2))
+
+
+@given(st.sampled_from(["vote(n=4, model=S)", "first_finish(n=6, k=2, model=S)"]), toys(), st.integers(0, 50))
+def test_served_attempts_that_come_to_nothing_are_charged(text, toy, seed):
+    root = root_node(f"problem {seed}", BOUND)
+    world = Faulty(toy, 3, root)
+    out = asyncio.run(serve(parse(text).plan(root, Random(seed)), root, None, world))
+    used = out.usage["S@1"]
+    assert used.generated + used.cancelled == world.made
+    assert used.prompt + used.cached == world.read
+
+
+@given(toys(), st.integers(0, 50), st.integers(0, 200))
+def test_another_attempt_never_passes_the_cap(toy, seed, cap):
+    bindings = {role: replace(b, prices=Prices()) for role, b in toy.bindings.items()}
+    root = root_node(f"problem {seed}", BOUND)
+    world = Faulty(replace(toy, bindings=bindings), 3, root)
+    out = asyncio.run(serve(parse("vote(n=4, model=S)").plan(root, Random(seed)), root, None, world, cap=cap))
+    assert out.cost <= cap
