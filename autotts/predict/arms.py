@@ -15,10 +15,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from autotts.core.strategy import Role, knobs
 from autotts.errors import InputError
+from autotts.predict.reading import validated
 from autotts.strategies.arms import name_of, parse
 
 Array: TypeAlias = NDArray[np.float64]
@@ -138,12 +139,7 @@ class ArmModel(BaseModel):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "arm model") -> ArmModel:
         """Read a plain JSON object; wrong shapes, NaN and another version are `InputError`s."""
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where}: {place}{': ' if place else ''}{first['msg']}") from None
+        return validated(cls, data, where)
 
     @property
     def fallback(self) -> bool:

@@ -15,10 +15,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from autotts.errors import InputError
 from autotts.predict.features import FEATURES, FEATURES_VERSION, features
+from autotts.predict.reading import validated
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -102,12 +103,7 @@ class LevelModel(BaseModel):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "level model") -> LevelModel:
         """Read a plain JSON object; wrong shapes, NaN and unknown features are `InputError`s."""
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where}: {place}{': ' if place else ''}{first['msg']}") from None
+        return validated(cls, data, where)
 
     def table(self, prompts: Sequence[str]) -> Array:
         """Probabilities of the levels: a row for each prompt, in the order of `levels`."""

@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotts.errors import InputError
 from autotts.predict import groups as features
 from autotts.predict.members import CLIP, LARGEST, Floats, Linear, Trees
 from autotts.predict.ngrams import NGRAMS_VERSION, ngrams
 from autotts.predict.quick import BINS, COSTLIEST, DEVIATION, Quick
+from autotts.predict.reading import validated
 
 EMBEDDING: Final = "embedding/1"
 NGRAMS: Final = f"ngrams/{NGRAMS_VERSION}"
@@ -158,12 +159,7 @@ class Performance(BaseModel):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "performance") -> Performance:
         """Read a plain JSON object; wrong shapes, NaN, unknown kinds and newer features are `InputError`s."""
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where}: {place}{': ' if place else ''}{first['msg']}") from None
+        return validated(cls, data, where)
 
     def table(self, prompts: Sequence[str], embeddings: Floats | None = None) -> Table:
         """Forecasts of prompts x arms.

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from autotts.core.cost import PARTS
 from autotts.errors import InputError
 from autotts.policy.files import dumps, read_json, write_atomic
 from autotts.predict.arms import LARGEST, ArmModel
 from autotts.predict.descriptors import MOST, Described, Descriptors
+from autotts.predict.reading import validated
 from autotts.strategies.arms import parse, show
 from autotts.strategies.one import One
 
@@ -101,12 +102,7 @@ class Distilled(Described):
         arms = data.get("arms")
         if isinstance(arms, Mapping) and arms.get("prior") is not None:
             raise InputError(f"{where}: arms.prior: expected none: a predictor of version 1 stands by itself")
-        try:
-            found = cls.model_validate(dict(data))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where}: {place}{': ' if place else ''}{first['msg']}") from None
+        found = validated(cls, data, where)
         _try(found, where)
         return found
 
