@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -174,7 +174,7 @@ def restated(roles: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]], s
                 name=name,
                 engine=str(binding["engine"]),
                 served=str(binding["served"]),
-                card=ModelCard(**card),
+                card=ModelCard.of(card),
                 servers=tuple(servers),
                 revision=str(binding["revision"]),
                 template=Template(**binding["template"] | {"stop": tuple(binding["template"]["stop"])}),
@@ -201,6 +201,7 @@ def session(world: World) -> AbstractAsyncContextManager[Any]:
 @contextmanager
 def _open(engine: str, entries: Mapping[str, Entry], asking: Asking) -> Iterator[Bench]:
     options: dict[str, Any] = {"read": asking.read, "instruction": asking.instruction, "unit": asking.unit}
+    opening: AbstractContextManager[Bench]
     if engine == "openai":
         from autotts.worlds.openai.world import open_openai
 
