@@ -150,6 +150,11 @@ async def streamed(line: Line) -> list[bytes]:
         return [event async for event in events]
 
 
+async def post(line: Line) -> dict[str, Any]:
+    """One JSON answer."""
+    return await line.post("/x", {"n": 1})
+
+
 def sse(*payloads: str) -> bytes:
     """Events."""
     return "".join(f"data: {payload}\n\n" for payload in payloads).encode()

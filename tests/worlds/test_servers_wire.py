@@ -14,7 +14,7 @@ from autotts.errors import InputError
 from autotts.worlds.models.entry import Server
 from autotts.worlds.servers import Fault, Fleet, Line, Retries, Timeouts
 from autotts.worlds.servers.http1 import Incoming
-from tests.worlds.servers_fakes import KEY, Peer, asked, listening, sse, streamed
+from tests.worlds.servers_fakes import KEY, Peer, asked, listening, post, sse, streamed
 
 SHORT = 0.03
 DONE = sse("[DONE]")
@@ -51,10 +51,6 @@ def fault_of(talk: Any, attempt: Any = streamed, timeouts: Timeouts | None = Non
         asyncio.run(asked(talk, attempt, timeouts=timeouts))
     assert KEY not in str(caught.value)
     return caught.value
-
-
-async def posted(line: Line) -> dict[str, Any]:
-    return await line.post("/completions", {"n": 1})
 
 
 # ---------------------------------------------------------------------- streams
@@ -225,7 +221,7 @@ def test_an_answer_of_many_megabytes() -> None:
         await peer.hear()
         await peer.answer(200, body)
 
-    assert len(asyncio.run(asked(talk, posted))["a"]) == 8 << 20
+    assert len(asyncio.run(asked(talk, post))["a"]) == 8 << 20
 
 
 # ---------------------------------------------------------------------- time
@@ -288,11 +284,15 @@ def test_ipv6() -> None:
 
 
 def test_tls_to_a_plain_server_is_said() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.reader.read(1)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
     async def main() -> None:
-        async with listening(raw(b"HTTP/1.1 400 Bad\r\n\r\n")) as (server, _), Fleet() as fleet:
+        async with listening(talk) as (server, _), Fleet() as fleet:
             wrong = Server(server.url.replace("http:", "https:"), key=KEY)
             with pytest.raises(InputError, match="does not speak TLS") as caught:
-                await fleet.call([wrong], posted, tokens=1, what="t")
+                await fleet.call([wrong], post, tokens=1, what="t")
             assert KEY not in str(caught.value)
 
     asyncio.run(main())
@@ -302,7 +302,7 @@ def test_nobody_listens_and_names_that_are_unknown() -> None:
     async def main(url: str) -> Fault:
         async with Fleet(retries=Retries(tries=1)) as fleet:
             with pytest.raises(Fault) as caught:
-                await fleet.call([Server(url)], posted, tokens=1, what="t")
+                await fleet.call([Server(url)], post, tokens=1, what="t")
         return caught.value
 
     with socket.socket() as taken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from autotts.errors import InputError
 from autotts.worlds.models.entry import Server
 from autotts.worlds.servers.address import Address, address_of
-from autotts.worlds.servers.direct import Direct, Pace
+from autotts.worlds.servers.direct import Direct
 from autotts.worlds.servers.fault import Fault
 from autotts.worlds.servers.limits import Retries, Timeouts
 from autotts.worlds.servers.line import Line
+from autotts.worlds.servers.link import Pace
 from autotts.worlds.servers.site import Place, Site, Standing
 from autotts.worlds.servers.waiting import Queue, Sites, Turn
 
@@ -38,7 +38,7 @@ class Fleet:
     transport
         Through which all goes in place of the network.
     clock, sleep, rng
-        Seconds that only go forward (a clock that jumps back is taken to stand still), how to wait, and the jitter.
+        Seconds that only go forward (where they go back, that moment is left out), how to wait, and the jitter.
     proxies
         By scheme, and hosts without one under "no", as `urllib.request.getproxies` says.
     """
@@ -56,7 +56,8 @@ class Fleet:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        self._latest = -math.inf
+        self._read_at = clock()
+        self._elapsed = 0.0
         self._sleep = sleep
         self._rng = rng or Random()
         self._timeouts = timeouts or Timeouts()
@@ -179,8 +180,10 @@ class Fleet:
         return min(self._retries.longest, self._retries.first * 2 ** min(20.0, max(0.0, tried - 1)))
 
     def _now(self) -> float:
-        self._latest = max(self._latest, self._clock())
-        return self._latest
+        found = self._clock()
+        self._elapsed += max(0.0, found - self._read_at)
+        self._read_at = found
+        return self._elapsed
 
     # ------------------------------------------------------------------ servers
 

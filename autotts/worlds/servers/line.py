@@ -45,11 +45,8 @@ class Line:
         Yields the payload of each event but "[DONE]", after which it ends; an end without it is a `Fault`. Before it is
         cut off, `arrived` of the events gives what came and was not taken.
         """
-        answer = await self._wire.ask("POST", self._address.target(path), _body(form))
+        answer = await self._ask("POST", path, _body(form))
         try:
-            if answer.status != 200:
-                raise await self._refusal(answer, path)
-            self._accepted()
             kind = answer.headers.get("content-type", "")
             if "text/event-stream" not in kind:
                 text = (await _whole(answer, _MOST_COMPLAINT, cut=True)).decode("utf-8", "replace")
@@ -70,12 +67,24 @@ class Line:
         """Say how many tokens it really was, for the server's limit of tokens per minute."""
         self._settle(tokens)
 
-    async def _object(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+    async def _ask(self, method: str, path: str, body: bytes) -> Answer:
+        """An answer that is one: 200 and plain; to be closed."""
         answer = await self._wire.ask(method, self._address.target(path), body)
         try:
             if answer.status != 200:
                 raise await self._refusal(answer, path)
-            self._accepted()
+            packed = answer.headers.get("content-encoding", "identity")
+            if packed != "identity":
+                raise self._nonsense(path, f"a plain body, as asked for, found {packed}", "")
+        except BaseException:
+            await answer.close()
+            raise
+        self._accepted()
+        return answer
+
+    async def _object(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        answer = await self._ask(method, path, body)
+        try:
             raw = await _whole(answer, MOST_BYTES)
         finally:
             await answer.close()

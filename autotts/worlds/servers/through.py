@@ -54,7 +54,8 @@ class Passed:
         self.status: Final = response.status_code
         self.headers: Final = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
-        self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._pieces: AsyncIterator[bytes] = aiter(response.stream)
         self._address = address
         self._limits = limits
         self._wait = limits.first

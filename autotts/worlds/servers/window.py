@@ -14,7 +14,8 @@ class Window:
     """How many requests may run at once, found by trying: as TCP finds its congestion window.
 
     It doubles with each window of accepted requests until the first refusal, halves at a refusal, and then grows by one
-    with each window. Refusals of requests that were begun before the last one was answered by halving count as one.
+    with each window; a small one more slowly, or half of its requests would be refused. Refusals of requests that were
+    begun before it was last halved do not halve it again.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,7 +33,8 @@ class Window:
     def accept(self, running: int) -> None:
         """The server took a request while so many were running: only a window that is used grows."""
         if 2 * running >= self.size:
-            self.size = min(self.size + (1.0 if self.size < self._slow_from else 1.0 / self.size), max(1, self.most))
+            step = 1.0 if self.size < self._slow_from else min(0.1, 1.0 / self.size)
+            self.size = min(self.size + step, max(1, self.most))
 
     def refuse(self, number: int, running: int) -> None:
         """The server had no room for a request while so many were running."""
