@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +42,8 @@ class Answer:
         The name of the field that thinking goes into.
     cached
         Tokens of the prompt that were cached; None where that is not told.
+    created
+        The second at which it was made.
     """
 
     asked: Asked
@@ -51,6 +52,7 @@ class Answer:
     vocabulary: Vocabulary
     reasoning: str
     cached: int | None
+    created: int
 
     @property
     def prompt(self) -> int:
@@ -65,7 +67,7 @@ class Answer:
         return usage(self.prompt, generated, cached=self.cached, thought=thought if tells else None)
 
     def _top(self, kind: str) -> Json:
-        return {"id": self.name, "object": kind, "created": int(time.time()), "model": self.asked.model.name}
+        return {"id": self.name, "object": kind, "created": self.created, "model": self.asked.model.name}
 
     # ------------------------------------------------------------------ whole answers
 

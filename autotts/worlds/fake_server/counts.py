@@ -40,7 +40,6 @@ class Record:
     generated: int = 0
     outcome: str = RUNNING
     fault: str | None = None
-    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from autotts.worlds.fake_server.faults import Faults
 from autotts.worlds.fake_server.forms import Reading
 from autotts.worlds.fake_server.models import FakeModel
 from autotts.worlds.fake_server.pace import Pace
-from autotts.worlds.fake_server.service import Service, Sleep
+from autotts.worlds.fake_server.sending import Sleep
+from autotts.worlds.fake_server.service import Service
 from autotts.worlds.fake_server.text import Vocabulary
 from autotts.worlds.fake_server.wire import Connection
 

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,13 +21,11 @@ from autotts.worlds.fake_server.forms import Reading, Refused
 from autotts.worlds.fake_server.metrics import metrics
 from autotts.worlds.fake_server.models import FakeModel, echo, number
 from autotts.worlds.fake_server.pace import Allowance, Pace, Places
-from autotts.worlds.fake_server.spoiling import BREAKS, break_before, frames, half, spoilt
-from autotts.worlds.fake_server.wire import Connection, Request, framed
-
-Sleep = Callable[[float], Awaitable[None]]
+from autotts.worlds.fake_server.sending import Sending, Sleep, reply
+from autotts.worlds.fake_server.spoiling import break_before, spoilt
+from autotts.worlds.fake_server.wire import Connection, Request
 
 VERSION: Final = "0.32.0"  # of vLLM, whose forms these are
-_DONE: Final = b"data: [DONE]\n\n"
 
 
 @dataclass
@@ -47,6 +46,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.places = Places(self.pace)
+        self._sending = Sending(self.pace, self.faults, self.places, self.sleep, self.clock)
         self._requests = Allowance(self.pace.requests_per_minute, self.clock)
         self._tokens = Allowance(self.pace.tokens_per_minute, self.clock)
 
@@ -108,10 +108,10 @@ class Service:
         self,
         conn: Connection,
         request: Request,
-        work: Callable[[Connection, Request, Record], Awaitable[None]],
+        work: Callable[[Connection, dict[str, Any], Record], Awaitable[None]],
     ) -> None:
         """Do the work of one request under its record; a fault that comes before any work is instead of it."""
-        record = self.book.open(request.path)
+        record = self.book.open(request.path.rstrip("/"))
         outcome = counts.BROKEN
         try:
             form = _form(request)
@@ -121,11 +121,11 @@ class Service:
                 conn.reset()
                 self.break_down(record.fault == "restart")
             elif record.fault is None or not break_before(conn, record.fault, self.faults):
-                await work(conn, request, record)
+                await work(conn, form, record)
                 if record.fault is None or record.fault in HARMLESS:
                     outcome = counts.FINISHED
-        except Refused as error:
-            outcome, record.status = counts.REFUSED, error.status
+        except Refused:
+            outcome = counts.REFUSED
             raise
         except asyncio.CancelledError:
             if record.fault in (None, *HARMLESS) and not conn.was_reset:
@@ -134,8 +134,8 @@ class Service:
         finally:
             self.book.close(record, outcome)
 
-    async def _complete(self, conn: Connection, request: Request, record: Record) -> None:
-        asked = self.reading.asked(_form(request), chat=request.path.startswith("/v1/chat"))
+    async def _complete(self, conn: Connection, form: dict[str, Any], record: Record) -> None:
+        asked = self.reading.asked(form, chat="/chat/" in record.path)
         prompt = sum(len(path.tokens) for path in asked.paths)
         self._allow(prompt + asked.n * asked.most)
         await self.places.enter()
@@ -151,8 +151,8 @@ class Service:
                 asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
             # Choice i of a prompt has the seed + i, as in vLLM.
             drawn = [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
-            answer = Answer(asked, record.id, drawn, self.reading.vocabulary, self.reasoning, cached)
-            await self._send(conn, answer, record)
+            answer = Answer(asked, record.id, drawn, self.reading.vocabulary, self.reasoning, cached, int(time.time()))
+            await self._sending.send(conn, answer, record)
         finally:
             self.places.leave()
 
@@ -163,57 +163,10 @@ class Service:
         self._requests.take(1)
         self._tokens.take(tokens)
 
-    # ------------------------------------------------------------------ sending
-
-    async def _send(self, conn: Connection, answer: Answer, record: Record) -> None:
-        """Send an answer at the server's pace, up to where its fault breaks it off."""
-        asked, fault = answer.asked, record.fault
-        total = max(len(one.tokens) for one in answer.drawn)
-        hit = max(1, int(total * self.faults.share(record.number))) if fault is not None else total + 1
-        ends = hit if fault in BREAKS and (asked.stream or fault != "half") else total
-        lengths = [len(one.tokens) for one in answer.drawn]
-        out, due, sent = b"", self.clock() + self.pace.first, 0
-        if asked.stream:
-            out = conn.stream_head()
-            opening = answer.opening()
-            if self.pace.first or self.pace.rate is not None:
-                conn.raw(out)  # a real server sends its head before it has a token
-                out = b""
-            out += framed(b"".join(frames(fault, [opening], False))) if opening is not None else b""
-        while True:
-            stop = min(sent + self.pace.chunk, ends)
-            due += self.pace.seconds(stop - sent, self.places.running - 1)
-            await self.sleep(max(0.0, due - self.clock()))
-            record.generated = sum(min(stop, length) for length in lengths)
-            if asked.stream:
-                forms = answer.chunks(sent, stop)
-                conn.raw(out + framed(b"".join(frames(fault, forms, sent < hit <= stop or not total))))
-                out = b""
-                await conn.drained()
-            sent = stop
-            if sent >= ends:
-                break
-        for path, one in zip([p for p in asked.paths for _ in range(asked.n)], answer.drawn):
-            self.cache.keep(asked.model.name, [*path.tokens, *one.tokens])
-        if fault == "reset_midway":
-            conn.reset()
-        elif fault == "hang_midway":
-            await asyncio.Event().wait()
-        elif not asked.stream:
-            record.status = 200
-            whole = spoilt(fault, answer.whole(), "choices")
-            half(conn, whole) if fault == "half" else conn.whole(200, whole, "application/json")
-        else:
-            record.status = 200
-            last = frames(fault, [answer.closing()], False) if asked.usage and fault != "half" else []
-            last += [_DONE] if fault != "half" else []
-            conn.raw((framed(b"".join(last)) if last else b"") + framed(b""))
-
     # ------------------------------------------------------------------ scores
 
-    async def _mark(self, conn: Connection, request: Request, record: Record) -> None:
-        """Score the texts of a request: rows of each step at /pooling, one row at /classify."""
-        form = _form(request)
+    async def _mark(self, conn: Connection, form: dict[str, Any], record: Record) -> None:
+        """Score the texts of a request: all rows at /pooling, the last row at /classify."""
         model = self.reading.model(form)
         if model.marks is None:
             raise Refused(400, f"The model `{model.name}` does not support the Pooling API")
@@ -232,17 +185,15 @@ class Service:
             name = "another-model" if record.fault == "other_model" else model.name
             answer: dict[str, Any] = {"id": record.id, "object": "list", "created": 0, "model": name}
             rows = [model.marks(text) for text in texts]
-            if request.path.rstrip("/") == "/classify":
-                answer["data"] = [_classified(i, row[-1], form) for i, row in enumerate(rows)]
+            if record.path == "/classify":
+                answer["data"] = [_classified(i, row[-1], form) for i, row in enumerate(rows) if row]
             else:
                 answer["data"] = [
                     {"index": i, "object": "pooling", "data": [_activated(one, form) for one in row]}
                     for i, row in enumerate(rows)
                 ]
             answer["usage"] = usage(record.prompt, 0)
-            record.status = 200
-            whole = spoilt(record.fault, answer, "data")
-            half(conn, whole) if record.fault == "half" else conn.whole(200, whole, "application/json")
+            reply(conn, spoilt(record.fault, answer, "data"), record.fault)
         finally:
             self.places.leave()
 
