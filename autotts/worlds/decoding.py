@@ -195,6 +195,7 @@ class Batch:
             self.leave(finished)
         return finished
 
+    @torch.inference_mode()
     def leave(self, rows: Iterable[Row]) -> None:
         """Rows give up their places; the last ones move up."""
         going = set(map(id, rows))

@@ -44,6 +44,7 @@ class Running:
         self._batch = batch
         self._width = width
         self._queue: deque[Row] = deque()
+        self._joining: list[Row] = []
         self._lock = Condition()
         self._closing = False
         self._broken: BaseException | None = None
@@ -95,7 +96,7 @@ class Running:
         batch = self._batch
         try:
             while self._wait():
-                rows = self._next()
+                rows = self._joining = self._next()
                 finished = batch.admit(rows) if rows else []
                 gone = [row for row in batch.rows if row.cancelled]
                 if gone:
@@ -106,7 +107,7 @@ class Running:
         except BaseException as error:
             self._broken = error
         with self._lock:
-            left, why = [*self._queue, *batch.rows], self._failure()
+            left, why = [*self._queue, *self._joining, *batch.rows], self._failure()
             self._queue.clear()
         _tell(left, why)
 

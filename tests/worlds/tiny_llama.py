@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-CHARACTERS: Final = "0123456789+-*/=. :abcdefghi\n"
-UNKNOWN, END, BEGIN, PAD = "<unk>", "</s>", "<s>", "<pad>"
-VOCABULARY: Final = (UNKNOWN, BEGIN, END, PAD, *CHARACTERS)
+CHARACTERS: Final = "0123456789+-*/=.: abcdefghijklmnopqrstuvwxyz\n"
+END: Final = "</s>"
+VOCABULARY: Final = (END, *CHARACTERS)
 CHAT: Final = (
     "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}a:{% endif %}"
@@ -40,9 +40,9 @@ def make_llama(
         num_attention_heads=heads,
         num_key_value_heads=1,
         max_position_embeddings=context,
-        bos_token_id=VOCABULARY.index(BEGIN),
+        bos_token_id=None,
         eos_token_id=VOCABULARY.index(END),
-        pad_token_id=VOCABULARY.index(PAD),
+        pad_token_id=VOCABULARY.index(END),
         tie_word_embeddings=False,
         initializer_range=0.2,
     )
@@ -59,12 +59,10 @@ def tokenizer(chat: bool = False) -> Any:
     from tokenizers.pre_tokenizers import Split
     from transformers import PreTrainedTokenizerFast
 
-    plain = Tokenizer(WordLevel({token: i for i, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
+    plain = Tokenizer(WordLevel({token: i for i, token in enumerate(VOCABULARY)}))
     plain.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
     plain.decoder = Fuse()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=plain, unk_token=UNKNOWN, eos_token=END, bos_token=BEGIN, pad_token=PAD
-    )
+    made = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token=END, pad_token=END)
     if chat:
         made.chat_template = CHAT
     return made
