@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ class Tally:
         self.cost += row["cost"]
 
 
+Watcher: TypeAlias = Callable[[Tally], None]
+
+
 def as_dict(done: Answered) -> Row:
     """An answer as one JSON object."""
     return {
@@ -52,10 +55,12 @@ def as_dict(done: Answered) -> Row:
 class Answers:
     """Writes answers behind those of earlier runs, each line at once; made by `open_answers`."""
 
-    def __init__(self, target: Path, policy: Policy, tally: Tally, whole: int | None) -> None:
+    def __init__(
+        self, target: Path, policy: Policy, tally: Tally, whole: int | None, watch: Watcher | None = None
+    ) -> None:
         self.tally = tally
         self._digest = policy.digest
-        self._target = target
+        self._watch = watch
         # Without a buffer: after a full disk nothing is left that would be written later, behind other lines.
         self._file = target.open("ab", buffering=0)
         if whole is not None and self._file.tell() > whole:
@@ -68,6 +73,8 @@ class Answers:
         while left:
             left = left[self._file.write(left) :]
         self.tally.add(row)
+        if self._watch is not None:
+            self._watch(self.tally)
 
     def close(self) -> None:
         """Close the file."""
@@ -75,10 +82,12 @@ class Answers:
 
 
 @contextmanager
-def open_answers(target: Path, policy: Policy, tally: Tally, whole: int | None) -> Iterator[Answers]:
+def open_answers(
+    target: Path, policy: Policy, tally: Tally, whole: int | None, watch: Watcher | None = None
+) -> Iterator[Answers]:
     """Open the output for more answers, behind its first `whole` bytes; an error of the file is an `InputError`."""
     try:
-        answers = Answers(target, policy, tally, whole)
+        answers = Answers(target, policy, tally, whole, watch)
         try:
             yield answers
         finally:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from autotts.core.cost import parse_amount
 from autotts.errors import BackendError, InputError
-from autotts.policy.answers import Answers, as_dict, open_answers, written
+from autotts.policy.answers import Answers, Watcher, as_dict, open_answers, written
 from autotts.policy.prompts import Prompts, open_prompts
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered, Promptable, answer
@@ -53,7 +53,13 @@ def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | No
 
 
 def run_file(
-    policy: Policy, source: Path, target: Path, *, budget: str | None = None, cap: str | None = None
+    policy: Policy,
+    source: Path,
+    target: Path,
+    *,
+    budget: str | None = None,
+    cap: str | None = None,
+    watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Answer every prompt of a file; answers are written in order as they come, and a second run goes on.
 
@@ -65,6 +71,8 @@ def run_file(
         JSON lines with the key `prompt` (`.jsonl`), or a prompt a line.
     target
         JSON lines, one for each prompt.
+    watch
+        Told what is written so far, after each answer.
 
     Returns
     -------
@@ -73,7 +81,7 @@ def run_file(
     """
     mean, limit = amounts(policy.unit, budget, cap)
     with opened(policy) as world:
-        return answer_file(policy, world, source, target, mean=mean, limit=limit)
+        return answer_file(policy, world, source, target, mean=mean, limit=limit, watch=watch)
 
 
 def answer_file(
@@ -85,6 +93,7 @@ def answer_file(
     mean: float | None = None,
     limit: int | None = None,
     at_once: int = AT_ONCE,
+    watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """As `run_file`, in a world that is open; amounts are in parts of the policy's unit.
 
@@ -111,7 +120,7 @@ def answer_file(
         async def one(index: int, prompt: str) -> Answered:
             return await answer(policy, world, prompt, budget=mean, cap=limit, token=str(index))
 
-        with open_answers(target, policy, tally, whole) as answers:
+        with open_answers(target, policy, tally, whole, watch) as answers:
             try:
                 asyncio.run(_answer_all(world, prompts, answers, one, at_once))
             except BackendError as error:

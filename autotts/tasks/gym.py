@@ -31,6 +31,7 @@ from autotts.tasks.instructions import INSTRUCTIONS
 PREFIX: Final = "reasoning_gym:"
 SHARES: Final[Mapping[str, int]] = {"search": 35, "confirm": 20, "test": 25, "train": 20}  # of 100 prompts
 _PATIENCE: Final = 400  # problems in a row that are known or of other streams, after which a level counts as used up
+_FAILED: Final = 20  # problems in a row that a dataset may fail to make
 _SEEDS: Final = 1 << 22
 
 Recipe = tuple[str, dict[str, Any]]  # a dataset, and {"level": from 1} or {"config": its own settings}
@@ -64,24 +65,28 @@ class Gym:
 
     def _some(self, stream: str, level: int, count: int, seed: int, taken: set[str]) -> Iterator[Problem]:
         begin = int.from_bytes(_hash(f"{self.name}/{level}/{stream}/{seed}")[:8], "big") % _SEEDS
-        recipes, idle, number = self.recipes[level], 0, 0
+        recipes, number, idle, failed = self.recipes[level], 0, 0, 0
         while count and idle < _PATIENCE:
             which, index = number % len(recipes), number // len(recipes)
-            problem = self._made(level, which, begin, index)
+            problem = self._made(level, which, begin, index, last=failed == _FAILED)
             number += 1
             idle += 1
-            if stream_of(problem.prompt) == stream and problem.prompt not in taken:
+            failed = failed + 1 if problem is None else 0
+            if problem is not None and stream_of(problem.prompt) == stream and problem.prompt not in taken:
                 taken.add(problem.prompt)
                 idle = 0
                 count -= 1
                 yield problem
 
-    def _made(self, level: int, which: int, seed: int, index: int) -> Problem:
+    def _made(self, level: int, which: int, seed: int, index: int, *, last: bool) -> Problem | None:
+        """One problem; None where the dataset finds none for this seed, an error if `last`."""
         dataset, settings = self.recipes[level][which]
         seed = (seed + which * 7919) % _SEEDS
         told = _process().ask("make", dataset, json.dumps(settings), seed, index)
         made = json.loads(told) if isinstance(told, str) else {"error": "it took too long, or too much memory"}
         if "error" in made:
+            if isinstance(told, str) and not last:
+                return None
             raise InputError(f"{self.name}: level {level}: reasoning-gym made no problem: {made['error']}")
         prompt, answer = made["question"].strip(), made["answer"]
         if not self.plain:

@@ -100,7 +100,7 @@ def _limit() -> None:
 
 def names() -> str:
     """Every dataset with how many levels it has, as JSON."""
-    return json.dumps({name: len(_indices(name)) for name in factory.DATASETS if name not in REFUSED})
+    return json.dumps({name: max(1, len(_steps(name))) for name in factory.DATASETS if name not in REFUSED})
 
 
 def make(name: str, settings: str, seed: int, index: int) -> str:
@@ -159,19 +159,17 @@ def _dataset(name: str, settings: str, seed: int) -> Any:
     if "config" in chosen:
         lists = {key: tuple(v) if isinstance(v, list) else v for key, v in chosen["config"].items()}
         config = config_of(seed=seed, size=CHUNK, **lists)
-    elif name in factory.CURRICULA:
+    elif _steps(name):
         config = _leveled(name, chosen["level"], {"seed": seed, "size": CHUNK})
     else:
         config = config_of(seed=seed, size=CHUNK)
     return cls(config=config)
 
 
-def _indices(name: str) -> list[int]:
+def _steps(name: str) -> list[int]:
     """The steps of a dataset's own curriculum that are its levels: at most five, spread over all that work."""
-    if name not in factory.CURRICULA:
-        return [0]
-    if name in STEPS:
-        return list(STEPS[name])
+    if name not in factory.CURRICULA or name in STEPS:
+        return list(STEPS.get(name, ()))
     steps = max((len(a.levels) for a in factory.create_curriculum(name).attributes.values()), default=1)
     count = min(5, steps)
     return [round(i * (steps - 1) / max(1, count - 1)) for i in range(count)]
@@ -180,7 +178,7 @@ def _indices(name: str) -> list[int]:
 def _leveled(name: str, level: int, settings: dict[str, Any]) -> Any:
     mode = RangeAttributeMode.INCLUSIVE if name in ADAPTED else RangeAttributeMode.UPPER_BOUND
     curriculum = factory.create_curriculum(name)
-    curriculum.set_global_level(_indices(name)[level - 1])
+    curriculum.set_global_level(_steps(name)[level - 1])
     return curriculum.generate_configuration(settings, context=DefaultCurriculumContext(mode))
 
 

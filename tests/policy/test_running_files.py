@@ -80,6 +80,13 @@ def test_the_summary_counts_what_has_an_answer(tmp_path: Path) -> None:
     assert run(tmp_path) == done  # nothing left to do
 
 
+def test_who_watches_is_told_after_each_answer(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a b\nmute\nc\n")
+    told: list[tuple[int, int]] = []
+    done = run(tmp_path, watch=lambda tally: told.append((tally.prompts, tally.answered)))
+    assert told == [(1, 1), (2, 1), (3, 2)] and done["prompts"] == 3
+
+
 def test_a_dead_backend_keeps_what_is_written_and_says_how_to_go_on(tmp_path: Path) -> None:
     asked(tmp_path, 300)
     run(tmp_path, name="whole.jsonl")

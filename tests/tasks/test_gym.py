@@ -46,7 +46,7 @@ def test_streams_are_disjoint_where_there_are_few_problems() -> None:
 
 
 def test_a_level_that_runs_out_gives_what_there_is() -> None:
-    found = find("reasoning_gym:coin_flip").source("search", 1, 5000, 0)
+    found = find("reasoning_gym:propositional_logic").source("search", 1, 5000, 0)
     assert 0 < len(found) < 100 and len({p.prompt for p in found}) == len(found)
 
 
@@ -170,14 +170,18 @@ def test_the_angles_of_the_mix_are_those_of_convex_polygons() -> None:
 
 
 @pytest.mark.slow
-def test_every_dataset_that_is_offered_makes_problems_at_every_level() -> None:
-    """Its first problem, which is graded by its own scorer, and wrong answers are not right."""
-    for name in gym.names():
+def test_every_dataset_that_is_offered_makes_problems_and_grades_answers() -> None:
+    names = gym.names()
+    assert len(names) > 90 and not set(names) & set(REFUSED)
+    for name in sorted(set(names) - {"knight_swap"}):  # which takes seconds a problem
         task = find(f"reasoning_gym:{name}")
-        for level in task.mix or [None]:
-            (problem,) = task.source("search", level, 1, 0)
-            assert len(problem.prompt) < 16_000, (name, level)
-            assert not graded(task, problem, "<answer>no such answer</answer>"), (name, level)
+        (problem,) = task.source("search", 1, 1, 0)
+        assert 0 < len(problem.prompt) < 16_000, name
+        assert not graded(task, problem, "<answer>no such answer</answer>"), name
+        assert graded(task, problem, f"<answer>{gold(problem)}</answer>") or name in UNSTATED, name
+
+
+UNSTATED = ("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour")  # have no gold answer
 
 
 def test_the_documentation_says_what_each_level_of_the_mix_holds() -> None:
