@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +75,7 @@ class SharedLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._purse.untidy.set()
         self._heart.join()
         try:
             self._purse.close()
@@ -91,9 +93,15 @@ class SharedLedger:
         return spent_by(self._engine, self._study)
 
     def _live(self) -> None:
-        while not self._over.wait(BEAT):
+        due = 0.0
+        while not self._over.is_set():
             try:
-                self._purse.lease.look()
+                if self._purse.untidy.wait(max(0.0, due - time.monotonic())) and not self._over.wait(TIDY):
+                    self._purse.untidy.clear()
+                    self._purse.tidy()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + BEAT
+                    self._purse.lease.look()
             except StoreError:
                 continue  # whoever wants something of the database is told
 
@@ -117,9 +125,9 @@ class _Purse:
         self._total = 0
         self._said = 0  # of the total, what some transaction has taken with it
         self._others = 0  # what all others have spent
-        self._plenty = 0  # so much may be kept in hand without need
+        self._stand = Stand(0, 0, 0)  # after the last turn
+        self.untidy = threading.Event()
         self._task: asyncio.Task[None] | None = None
-        self._timed: asyncio.AbstractEventLoop | None = None
         self._lacking = False
         self._broken: Exception | None = None
 
@@ -148,7 +156,9 @@ class _Purse:
                     self.free -= parts
                     self._by[binding, kind] = self._by.get((binding, kind), 0) + parts
                     self._changed[binding, kind] = self._total
-        self._tidy_later()
+        self._know()
+        if not self.untidy.is_set():
+            self.untidy.set()
 
     def fetch(self, parts: int) -> bool:
         self.turn(parts, parts)
@@ -163,14 +173,21 @@ class _Purse:
 
     def turn(self, least: int = 0, most: int = 0) -> None:
         """Write down what is charged and give back what is in hand; then take at least so much, if it is there."""
-        self._know(self._turn(0, least, most, 0))
+        self._turn(0, least, most, 0)
+        self._know()
+
+    def tidy(self) -> None:
+        """In a thread: give back what is in hand beyond what is soon needed, and write down what is charged."""
+        keep = min(self.reserved // 4, self._stand.plenty)
+        if self._total > self._said or not 0 <= self.free <= keep:
+            self._turn(keep, 0, 0, 0)
 
     def beside(self, connection: Any) -> None:
         """Write down what is charged, in another's transaction; if that one fails, the next turn does it again."""
 
         def wish(written: int) -> Wish:
-            with self._lock:
-                return self._wish(written)
+            with self._lock:  # what a turn has just taken may not be known here yet
+                return Wish(self._total, self._news(written))
 
         self.lease.take_turn(connection, wish, self._ledger.limit)
 
@@ -182,7 +199,7 @@ class _Purse:
         def wish(written: int) -> Wish:
             with self._lock:
                 self.free = 0
-                return self._wish(written)
+                return Wish(self._total, self._news(written), 0)
 
         self.lease.close(wish)
 
@@ -195,7 +212,8 @@ class _Purse:
             with self._lock:
                 given = self.free - min(keep, max(0, self.free))  # negative where more was charged than was held
                 self.free -= given
-                return self._wish(written, least, most, spare)
+                held = max(0, self.reserved + self.free)
+                return Wish(self._total, self._news(written), held, least, most, spare)
 
         with self._turning:
             try:
@@ -206,18 +224,20 @@ class _Purse:
                 raise
             with self._lock:
                 self.free += stand.taken
+            self._stand = stand
             return stand
 
-    def _wish(self, written: int, least: int = 0, most: int = 0, spare: int = 0) -> Wish:
+    def _news(self, written: int) -> By:
+        """What was charged of each binding and kind that changed since so much was written down."""
         self._changed = {key: total for key, total in self._changed.items() if total > written}
         self._said = self._total
-        by = {key: self._by[key] for key in self._changed}
-        return Wish(self._total, by, max(0, self.reserved + self.free), least, most, spare)
+        return {key: self._by[key] for key in self._changed}
 
-    def _know(self, stand: Stand) -> None:
-        self._ledger.spent += stand.spent - self._others
-        self._others = stand.spent
-        self._plenty = stand.plenty
+    def _know(self) -> None:
+        """In the thread of the ledger: what others had spent when the database was last asked."""
+        spent = self._stand.spent
+        self._ledger.spent += spent - self._others
+        self._others = spent
 
     # ------------------------------------------------------------ in the event loop
 
@@ -231,7 +251,8 @@ class _Purse:
                 least = line[0].parts
                 most = sum(claim.parts for claim in line)
                 stand = await asyncio.to_thread(self._turn, 0, least, most, max(least, self.reserved // 4))
-                self._know(stand)
+                self.untidy.set()
+                self._know()
                 serve([ledger])
                 self._lacking = False
                 if stand.taken:
@@ -239,7 +260,6 @@ class _Purse:
                 elif line:
                     await asyncio.sleep(pause)
                     pause = PAUSE if self._lacking else min(2 * pause, LONGEST)
-            self._tidy_later()
         except Exception as error:  # told to all who wait
             self._broken = error
             while line:
@@ -248,28 +268,3 @@ class _Purse:
                 if not claim.turn.done():
                     claim.turn.set_exception(error)
                 serve(claim.ledger.path)
-
-    def _tidy_later(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # nothing runs: the next turn does it
-        if self._timed is not loop:
-            self._timed = loop
-            loop.call_later(TIDY, self._tidy)
-
-    def _tidy(self) -> None:
-        """Give back what is in hand beyond what is soon needed, and write down what is charged."""
-        self._timed = None
-        keep = min(self.reserved // 4, self._plenty)
-        untidy = self._total > self._said or not 0 <= self.free <= keep
-        if untidy and self._broken is None and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._give_back(keep))
-
-    async def _give_back(self, keep: int) -> None:
-        try:
-            self._know(await asyncio.to_thread(self._turn, keep, 0, 0, 0))
-        except StoreError as error:
-            self._broken = error
-        self._task = None
-        serve([self._ledger])

@@ -37,13 +37,14 @@ class Wish:
     """What a process wants of a turn.
 
     `total` is all that it has ever charged, `by` what it has charged of each (binding id, kind) that changed since what
-    is written down; `held` is what it still has set aside or in hand. It takes `most` more, at least `least`, or none;
+    is written down; `held` is what it still has set aside or in hand, None for what it had less what it has charged
+    since. It takes `most` more, at least `least`, or none;
     and `spare` besides, where there is plenty.
     """
 
     total: int
     by: Mapping[tuple[str, str], int]
-    held: int
+    held: int | None = None
     least: int = 0
     most: int = 0
     spare: int = 0
@@ -117,13 +118,14 @@ class Lease:
             held -= mine
         asked = wish(written)
         others = spent - written
+        keeps = max(0, mine + written - asked.total) if asked.held is None else asked.held
         self._write_charges(connection, self.id, asked.by)
-        room = _PLENTY if limit is None else limit - others - asked.total - held - asked.held
+        room = _PLENTY if limit is None else limit - others - asked.total - held - keeps
         taken = 0
         if asked.most and room >= asked.least:
             taken = min(room, asked.most)
             taken += min(asked.spare, (room - taken) // 8)
-        mine = asked.held + taken
+        mine = keeps + taken
         self._hold.run(connection, lease=self.id, held=str(mine), spent=str(asked.total), lost=False)
         if asked.most and not taken:
             dead = self._bury(connection)

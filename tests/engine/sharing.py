@@ -40,10 +40,13 @@ async def spend(ledger, children, largest, seed, die_after=None):
     return done[0]
 
 
-def work(url, limit, largest, seed, die_after, out):
-    """Spend in a process of its own; `out` is told what was spent."""
+def work(url, limit, largest, seed, die_after, out, gone):
+    """Spend in a process of its own, half of the limit until those that die are gone; `out` is told what was spent."""
     engine = database.open(url)
-    with SharedLedger(engine, STUDY, UNIT, limit) as shared:
+    with SharedLedger(engine, STUDY, UNIT, limit if die_after else limit // 2) as shared:
         spent = asyncio.run(spend(shared.ledger, 16, largest, seed, die_after))
+        gone.wait(60)
+        shared.ledger.limit = limit
+        spent += asyncio.run(spend(shared.ledger, 16, largest, seed + 10))
     engine.dispose()
     out.put((seed, spent))

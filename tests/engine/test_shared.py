@@ -202,13 +202,16 @@ def test_nothing_runs_on_when_the_scope_is_left(engine):
 def processes(url, limit, largest, deaths):
     """Four processes of 16 children at once; what the ones that lived say that they spent."""
     context = multiprocessing.get_context("spawn")
-    out = context.Queue()
+    out, gone = context.Queue(), context.Event()
     workers = [
-        context.Process(target=work, args=(url, limit, largest, seed, deaths.get(seed), out)) for seed in range(4)
+        context.Process(target=work, args=(url, limit, largest, seed, deaths.get(seed), out, gone)) for seed in range(4)
     ]
     for worker in workers:
         worker.start()
-    told = dict(out.get(timeout=120) for _ in range(4 - len(deaths)))
+    for seed in deaths:
+        workers[seed].join(60)
+    gone.set()
+    told = dict(out.get(timeout=60) for _ in range(4 - len(deaths)))
     for seed, worker in enumerate(workers):
         worker.join(30)
         assert worker.exitcode == (-9 if seed in deaths else 0)
@@ -229,7 +232,7 @@ def test_four_processes_use_a_limit_and_never_more(engine):
 @pytest.mark.slow
 def test_a_process_that_is_killed_leaves_a_ledger_that_holds(engine):
     limit, largest = 400_000, 4000
-    told = processes(str(engine.url), limit, largest, {2: 40})
+    told = processes(str(engine.url), limit, largest, {2: 10})
     with SharedLedger(engine, STUDY, UNIT, limit) as shared:  # whoever comes next finds the lease
         assert shared.ledger.spent <= limit
     spent, held = written(engine)

@@ -58,6 +58,14 @@ def test_two_processes_never_hold_more_than_the_limit(engine):
     assert stand(engine) == (30, 0) and spent_by(engine, "s") == {("S@1", "drawn"): 30}
 
 
+def test_charges_alone_leave_what_is_held_less_what_they_came_to(engine):
+    lease = Lease(engine, "s", "tokens")
+    lease.turn(wish(least=70, most=70), 100)
+    for total, held in ((20, 50), (20, 50), (65, 5), (80, 0)):
+        assert lease.turn(lambda written, t=total: Wish(t, {("S@1", "drawn"): t}), 100).taken == 0
+        assert stand(engine) == (total, held)
+
+
 def test_amounts_of_any_size_are_exact(engine):
     lease = Lease(engine, "s", "flops")
     big = 3 * 10**25 + 1
