@@ -40,7 +40,10 @@ _REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program may take, with its tests: `seconds` by the clock, the rest in bytes, seconds and numbers."""
+    """What a program may take, with its tests: `seconds` by the clock, the rest in bytes, seconds and numbers.
+
+    Of what it prints the first `output` bytes are kept; one that prints a hundred times as much is ended.
+    """
 
     seconds: float = 10.0
     cpu: int = 5
@@ -194,6 +197,7 @@ class _Talk:
         self._loaded = inside.READY + inside.LOADED
         self._whole = self._loaded + word.encode()
         self._output = bytearray()
+        self._printed = 0
 
     def end(self) -> Verdict:
         """Talk until it is clear how the run ended."""
@@ -244,20 +248,17 @@ class _Talk:
         return None
 
     def _print(self, found: bytes) -> str | None:
-        self._output += found
-        return "output" if len(self._output) > self._limits.output else None
+        self._printed += len(found)
+        self._output += found[: self._limits.output - len(self._output)]
+        return "output" if self._printed > 100 * self._limits.output else None
 
     def _verdict(self, ended: str) -> Verdict:
         """The verdict, with what is still to be read of the output."""
         assert self._process.stderr is not None
-        try:
-            while len(self._output) <= self._limits.output and (
-                found := os.read(self._process.stderr.fileno(), 1 << 16)
-            ):
-                self._output += found
-        except BlockingIOError:
-            pass
-        text = bytes(self._output[: self._limits.output]).decode("utf-8", "replace")
+        with contextlib.suppress(BlockingIOError):
+            while self._print(found := os.read(self._process.stderr.fileno(), 1 << 16)) is None and found:
+                pass
+        text = bytes(self._output).decode("utf-8", "replace")
         if not self._said.startswith(inside.READY):
             raise BackendError(f"the sandbox for programs did not start ({ended}): {text.strip()[-300:]!r}")
         return Verdict(ended, text)

@@ -84,6 +84,8 @@ def test_the_output_is_told_and_bounded(walls: Sandbox) -> None:
     assert "a\n" in told.output and "b\n" in told.output and "AssertionError: why" in told.output
     much = walls.run("while True:\n    print('x' * 1000)", "pass", QUICK)
     assert much.ended == "output" and len(much.output) == QUICK.output
+    some = walls.run("for i in range(200):\n    print('x' * 1000)", "assert i == 199", QUICK)
+    assert some.passed and len(some.output) == QUICK.output
 
 
 # ---------------------------------------------------------------- harm

@@ -281,6 +281,20 @@ def test_a_failed_request_is_no_score_and_a_dead_server_is_an_error(kind: str, s
         marked(one, text("a\n\nb"), Asked(dead))
 
 
+@pytest.mark.parametrize("status", [401, 404, 405])
+def test_a_server_without_the_model_or_the_path_is_said(status: int) -> None:
+    def absent(path: str, form: Mapping[str, Any]) -> dict[str, Any]:
+        raise Fault("no such model", kind="request", again=False, status=status)
+
+    with pytest.raises(Fault, match="no such model"):
+        marked(entry("outcome", "classify"), text("a"), Asked(absent))
+
+
+def test_a_shape_has_more_than_one_name() -> None:
+    same = [check(entry("process", name)).name for name in ("qwen", "qwen-prm", "qwen_prm", "skywork", "math_shepherd")]
+    assert same == ["qwen-prm", "qwen-prm", "qwen-prm", "skywork-prm", "math-shepherd"]
+
+
 @pytest.mark.parametrize(("kind", "shape"), SHAPES)
 @given(
     said=st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3))
@@ -315,12 +329,12 @@ def test_steps_are_reduced_to_one_number() -> None:
         (entry("process", "qwen-prm", step_id=3), "found 'step_id'"),
         (
             entry("process", "qwen-prm", mark_id="x"),
-            "scoring.options.mark_id: expected a whole number from 0, found 'x'",
+            "scoring.mark_id: expected a whole number from 0, found 'x'",
         ),
         (entry("process", "qwen-prm", mark_id=True), "whole number"),
         (entry("process", "skywork-prm", path="classify"), "expected one of pooling, embeddings, found 'classify'"),
         (entry("outcome", "classify", input="{prompt}"), "a text with {prompt} and one {text}"),
-        (entry("judge", "compare"), "scoring.options.against: expected a text, and it must be given"),
+        (entry("judge", "compare"), "scoring.against: expected a text, and it must be given"),
         (entry("judge", "constraints", constraints=[" "]), "a list of one or more texts, found"),
         (entry("judge", "score", temperature=3), "a number from 0 to 2, found 3"),
         (Entry("m", "openai", "m", ModelCard("m", "1")), "expected a model that scores, found one that draws"),

@@ -24,6 +24,8 @@ _KNOWN: Final = (
 )
 SHAPES: Final[Mapping[tuple[str, str], Shape]] = {(shape.kind, shape.name): shape for shape in _KNOWN}
 
+_NOT_THERE: Final = (401, 403, 404, 405, 501)
+
 REDUCES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
     "last": lambda scores: scores[-1],
     "min": min,
@@ -42,6 +44,8 @@ async def mark(entry: Entry, text: Text, ask: Asks, *, seed: int) -> Marked:
     ------
     InputError
         When the entry is not one that `check` accepts.
+    Fault
+        When the server has no such model or path, or does not let us in: no text could be scored.
     """
     shape = check(entry)
     assert entry.scoring is not None  # `check` has seen to it
@@ -50,7 +54,11 @@ async def mark(entry: Entry, text: Text, ask: Asks, *, seed: int) -> Marked:
     try:
         scores = await shape.score(Job(entry, text, counted, seed, options))
         return Marked(REDUCES[entry.scoring.reduce](scores), counted.usage)
-    except (Fault, Unread):
+    except Unread:
+        return Marked(math.nan, counted.usage)
+    except Fault as fault:
+        if fault.status in _NOT_THERE:
+            raise
         return Marked(math.nan, counted.usage)
 
 
@@ -69,7 +77,8 @@ def check(entry: Entry) -> Shape:
     kinds = sorted({kind for kind, _ in SHAPES})
     if scoring.kind not in kinds:
         raise InputError(f"{where}: scoring.kind: expected one of {', '.join(kinds)}, found {scoring.kind!r}")
-    shape = SHAPES.get((scoring.kind, scoring.shape.replace("_", "-")))
+    name = scoring.shape.replace("_", "-")
+    shape = SHAPES.get((scoring.kind, name)) or SHAPES.get((scoring.kind, name + "-prm"))
     if shape is None:
         names = ", ".join(name for kind, name in SHAPES if kind == scoring.kind)
         raise InputError(
@@ -84,12 +93,12 @@ def check(entry: Entry) -> Shape:
 def _check_options(where: str, shape: Shape, given: Mapping[str, object]) -> None:
     for name in given:
         if name not in shape.options:
+            names = ", ".join(shape.options)
             raise InputError(
-                f"{where}: scoring.options: expected some of {', '.join(shape.options)} for the shape {shape.name!r}, "
-                f"found {name!r}"
+                f"{where}: scoring: expected kind, shape, reduce and, for {shape.name!r}, {names}, found {name!r}"
             )
     for name, option in shape.options.items():
         value = given.get(name, option.default)
         if not option.right(value):
             found = f"found {value!r}" if name in given else "and it must be given"
-            raise InputError(f"{where}: scoring.options.{name}: expected {option.expected}, {found}")
+            raise InputError(f"{where}: scoring.{name}: expected {option.expected}, {found}")
