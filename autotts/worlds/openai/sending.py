@@ -75,20 +75,18 @@ class Sender:
 
     async def _stream(self, line: Line, entry: Entry, path: str, body: Mapping[str, Any], assembly: Assembly) -> Said:
         feed = assembly.feed
-        try:
-            async with line.stream(path, body) as chunks:
-                try:
-                    async for payload in chunks:
+        async with line.stream(path, body) as chunks:
+            try:
+                async for payload in chunks:
+                    feed(payload)
+                    if assembly.chunks == 1 and assembly.model != entry.served:
+                        await self._check_model(line, entry, assembly.model)
+            except (Fault, asyncio.CancelledError) as error:
+                if isinstance(error, Fault) and assembly.complete:
+                    return assembly.said()  # what comes after the usage does not matter
+                for payload in await chunks.arrived():  # it was made, so it is counted
+                    with suppress(Fault):
                         feed(payload)
-                        if assembly.chunks == 1 and assembly.model != entry.served:
-                            await self._check_model(line, entry, assembly.model)
-                except (Fault, asyncio.CancelledError):
-                    for payload in await chunks.arrived():  # it was made, so it is counted
-                        with suppress(Fault):
-                            feed(payload)
-                    raise
-        except Fault:
-            if not assembly.complete:  # what comes after the usage does not matter
                 raise
         return assembly.said()
 

@@ -120,7 +120,12 @@ class Assembly:
                 self._told = told
                 self._last = payload
                 return
-        self._feed(payload)
+        try:
+            self._feed(payload)
+        except Fault as fault:
+            if fault.kind == NONSENSE:
+                self.made += self._meter.ahead  # what it should have been was made all the same
+            raise
 
     def _feed(self, payload: bytes) -> None:
         """Take a chunk that is not like the one before."""
@@ -146,8 +151,9 @@ class Assembly:
         if not choices:
             if not usage:
                 self._odd(chunk, payload)
-            elif new:
-                self._count(new)
+            else:
+                self._count(new or 0)
+                self._meter.ahead = 0  # nothing comes after the usage of the whole
             return
         if self.finish is not None:
             return
