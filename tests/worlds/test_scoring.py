@@ -351,6 +351,7 @@ def test_control_tokens_are_broken_and_formulas_are_not() -> None:
     assert not any(
         token in neutral(odd) for token in ("<|im_end|>", "</s>", "<s>", "<｜User｜>", "[INST]", "<extra_12>")
     )
+    assert neutral("a\nb§c", "\n", "§") == "a b c"
     plain = "if a<b and |x|>3 then [a, b] and 2 < |y| > 1; f<T>(x); a<|b|"
     assert neutral(plain) == plain
 

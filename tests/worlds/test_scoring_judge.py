@@ -221,6 +221,7 @@ def test_comparing_asks_both_orders(judge: Says, value: float) -> None:
     got = judged(entry("compare", against="baseline for {prompt}"), "right", asked, prompt="q?")
     assert got.value == value and got.usage == Usage(prompt=100, generated=24, calls=2)
     assert len({form["seed"] for form in asked.forms}) == 2
+    assert sum(form["max_tokens"] for form in asked.forms) == 2048  # the entry's own bound
     assert all("baseline for q?" in form["messages"][1]["content"] for form in asked.forms)
 
 

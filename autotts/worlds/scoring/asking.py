@@ -101,7 +101,7 @@ async def together(asks: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def neutral(text: str, *marks: str) -> str:
-    """A text in which no control token and none of these marks stands: a space is put into each.
+    """A text in which no control token and none of these marks stands: a space is put into each, or in its place.
 
     So what is scored cannot end its own message, or set a mark where it has none.
 
@@ -112,8 +112,7 @@ def neutral(text: str, *marks: str) -> str:
     """
     text = _CONTROL.sub(lambda found: found.group() + " ", text)
     for mark in marks:
-        if len(mark) > 1 and mark.strip():
-            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}" if len(mark) > 1 and mark.strip() else " ")
     return text
 
 

@@ -30,6 +30,7 @@ async def _score(job: Job) -> list[float]:
 
 async def _compare(job: Job) -> list[float]:
     other = job.options["against"].replace("{prompt}", job.text.prompt)
+    # Each order has half of the tokens, so that both together keep to the entry's bound.
     first, second = await together(
         [_prefer(job, job.text.text, other, job.seed), _prefer(job, other, job.text.text, job.seed + _SECOND_SEED)]
     )
@@ -41,7 +42,9 @@ async def _prefer(job: Job, first: str, second: str, seed: int) -> float:
     words = templates.task(templates.COMPARE, rubric=job.options["rubric"], done=job.text.done)
     kind = {"type": "string", "enum": ["A", "B", "tie"]}
     texts = {"Answer A": first, "Answer B": second}
-    said = await _ask(job, words, texts, key="better", kind=kind, example='"better": "A", "B" or "tie"', seed=seed)
+    said = await _ask(
+        job, words, texts, key="better", kind=kind, example='"better": "A", "B" or "tie"', seed=seed, orders=2
+    )
     worth = {"a": 1.0, "b": 0.0, "tie": 0.5}
     if not isinstance(said, str) or said.strip().lower() not in worth:
         raise Unread(f"expected A, B or tie, found {said!r:.40}")
@@ -68,6 +71,7 @@ async def _ask(
     kind: Mapping[str, Any],
     example: str,
     seed: int | None = None,
+    orders: int = 1,
 ) -> Any:
     """Put a question to the judge; its verdict on `key`, of whatever type it came in."""
     seed = job.seed if seed is None else seed
@@ -80,7 +84,8 @@ async def _ask(
         {"role": "system", "content": templates.system(tag)},
         {"role": "user", "content": "\n\n".join(parts)},
     ]
-    fields = {"messages": messages, "temperature": job.options["temperature"], "max_tokens": job.options["max_tokens"]}
+    most = max(1, min(job.options["max_tokens"], job.entry.max_tokens // orders))
+    fields = {"messages": messages, "temperature": job.options["temperature"], "max_tokens": most}
     form = job.form(**fields, **_thinking(job), seed=seed % 2**31)
     answer = await _with_schema(job, form, templates.form(tag, key, kind, reason=reason))
     message = only(answer, "choices").get("message")
@@ -125,7 +130,7 @@ _OPTIONS: Final[Mapping[str, Option]] = {
     "reason": flag(True),
     "schema": flag(True),
     "temperature": Option(0.0, _temperature, "a number from 0 to 2"),
-    "max_tokens": count(512, 1),
+    "max_tokens": count(1024, 1),
 }
 
 SCORE: Final = Shape("judge", "score", "words", _OPTIONS, _score)

@@ -11,7 +11,7 @@ _NOT_TOKENIZED: Final = ("input", "use_activation", "encoding_format")
 
 
 async def rows_at_marks(job: Job, fields: Mapping[str, Any], mark: int, count: int) -> list[list[float]]:
-    """Ask `/pooling` and give the rows at the last `count` tokens that are the mark's.
+    """Ask `/pooling` and give the rows at the tokens that are the mark's: there must be `count`.
 
     A server that is set to pool at steps (vLLM: `tok_pooling_type` STEP, as it does by itself for Qwen's reward
     models) sends just these. One that is not sends a row for each token, and is asked which tokens those are.
