@@ -5,6 +5,7 @@ The requests are small. What a missing capability switches off is said in words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -23,6 +24,8 @@ _ASKED: Final = "What is 17 + 25 * 3 + 8 * 4 - 31? Write out every step in words
 _RANDOM: Final = "Write twelve words that have nothing to do with each other."
 _LONG: Final = "The quick brown fox jumps over the lazy dog. " * 24  # several blocks of any prefix cache
 _MOST: Final = 24  # tokens of a whole answer here
+_WASTE: Final = 512  # tokens of an answer that is left at its first
+_LOOK, _LOOKS = 0.05, 100  # seconds between two looks at a server's counts, and how many
 _TOOL: Final = {
     "type": "function",
     "function": {
@@ -128,6 +131,7 @@ class _Asking:
             n=await self._several(),
             seed="seed" not in refused and texts[0] == texts[1],
             continues=continues,
+            cancel=await self._cancels(),
             usage=first.usages > 0 and first.prompt is not None,
             running_usage=first.usages > 2,
             cached=await self._caches(),
@@ -183,6 +187,26 @@ class _Asking:
         answer = await self._ask({"n": 2, "max_tokens": 2})
         return answer is not None and len(answer["choices"]) == 2
 
+    async def _cancels(self) -> bool | None:
+        """Whether a stream that is left is generated no further: by the server's own count, where nobody else asks."""
+        before = await self.sender.generated(self._entry)
+        if before is None or before[1]:
+            return None
+        waste = min(_WASTE, (self._entry.context or 2 * _WASTE) // 2)
+        try:
+            fields = {"max_tokens": waste, "ignore_eos": True}
+            await self.sender.hang_up(self._entry, self._form(fields, _ASKED))
+        except Fault:
+            return None
+        for _ in range(_LOOKS):
+            after = await self.sender.generated(self._entry)
+            if after is None:
+                return None
+            if not after[1]:
+                return after[0] - before[0] < waste
+            await asyncio.sleep(_LOOK)
+        return None
+
     async def _caches(self) -> bool:
         """Whether it says that a prompt which it has just read was cached."""
         answer = None
@@ -217,8 +241,19 @@ class _Asking:
 
     async def _say(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> Said | None:
         """A small streamed completion; None where the server refuses it."""
+        form, meter = self._form({"seed": 1, **fields}, asked), Meter()
+        try:
+            said, _ = await self.sender.draw(self._entry, form, meter, most=_MOST + len(asked))
+        except Fault as fault:
+            if fault.kind in (REQUEST, NONSENSE) and fault.status != 404:
+                return None
+            raise
+        self.spent += meter.calls * (said.prompt or len(asked)) + meter.lost + said.made
+        return said
+
+    def _form(self, fields: Mapping[str, Any], asked: str) -> Form:
         entry = self._entry
-        body: dict[str, Any] = {"model": entry.served, "max_tokens": _MOST, "seed": 1, "stream": True} | dict(fields)
+        body: dict[str, Any] = {"model": entry.served, "max_tokens": _MOST, "stream": True, **fields}
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
         chat = self._chat and "prompt" not in fields
         if chat:
@@ -229,15 +264,7 @@ class _Asking:
             body.setdefault("prompt", asked)
             if "logprobs" in body:
                 body["logprobs"] = 1
-        form, meter = Form(CHAT if chat else TEXT, body, ""), Meter()
-        try:
-            said, _ = await self.sender.draw(entry, form, meter, most=_MOST + len(asked))
-        except Fault as fault:
-            if fault.kind in (REQUEST, NONSENSE) and fault.status != 404:
-                return None
-            raise
-        self.spent += meter.calls * (said.prompt or len(asked)) + meter.lost + said.made
-        return said
+        return Form(CHAT if chat else TEXT, body, "")
 
     async def _ask(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> dict[str, Any] | None:
         """A small completion in one piece; None where the server refuses it."""

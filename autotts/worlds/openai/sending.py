@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from autotts.worlds.servers import Fault, Fleet, Line
 from autotts.worlds.servers.fault import NONSENSE, REQUEST, RESET, TIMEOUT
 
 TOKENIZE: Final = "../tokenize"
+_METRIC: Final = re.compile(r"^vllm:(generation_tokens_total|num_requests_running)(?:\{[^}]*\})? ([0-9.eE+]+)$", re.M)
 _CHANGES: Final = 10  # of one request, by what its server refuses
 _BEGUN: Final = frozenset((NONSENSE, RESET, TIMEOUT))  # the server may have worked on what it did not answer
 
@@ -155,6 +157,36 @@ class Sender:
             return await self._list(line)
 
         return await self._fleet.call(entry.servers, attempt, tokens=0, what=f"model {entry.name!r}")
+
+    async def generated(self, entry: Entry) -> tuple[float, float] | None:
+        """Tokens that the first server of an entry has generated, and its requests now; None where it does not tell."""
+
+        async def attempt(line: Line) -> str:
+            return await line.text("../metrics")
+
+        try:
+            words = await self._fleet.call(entry.servers[:1], attempt, tokens=0, what=f"model {entry.name!r}")
+        except Fault:
+            return None
+        found: dict[str, list[float]] = {}
+        for name, value in _METRIC.findall(words):
+            found.setdefault(name, []).append(float(value))
+        if "generation_tokens_total" not in found:
+            return None
+        return sum(found["generation_tokens_total"]), sum(found.get("num_requests_running", [0.0]))
+
+    async def hang_up(self, entry: Entry, form: Form) -> None:
+        """Leave the stream of the first server of an entry at its first text."""
+
+        async def attempt(line: Line) -> None:
+            assembly = Assembly(Meter())
+            async with line.stream(form.path, form.body) as chunks:
+                async for payload in chunks:
+                    assembly.feed(payload)
+                    if assembly.made:
+                        return
+
+        await self._fleet.call(entry.servers[:1], attempt, tokens=form.body["max_tokens"], what=f"model {entry.name!r}")
 
     async def _list(self, line: Line) -> Mapping[str, str]:
         url = line.server.url

@@ -63,6 +63,10 @@ class Line:
         """Ask for one JSON object."""
         return await self._object("GET", path, b"")
 
+    async def text(self, path: str) -> str:
+        """Ask for a text, such as that of /metrics."""
+        return (await self._raw("GET", path, b"")).decode("utf-8", "replace")
+
     def settle(self, tokens: int) -> None:
         """Say how many tokens it really was, for the server's limit of tokens per minute."""
         self._settle(tokens)
@@ -83,13 +87,7 @@ class Line:
         return answer
 
     async def _object(self, method: str, path: str, body: bytes) -> dict[str, Any]:
-        answer = await self._ask(method, path, body)
-        try:
-            raw = await _whole(answer, MOST_BYTES)
-        finally:
-            await answer.close()
-        if len(raw) > MOST_BYTES:
-            raise self._nonsense(path, f"at most {MOST_BYTES} bytes, found more", "")
+        raw = await self._raw(method, path, body)
         try:
             found = json.loads(raw)
         except (ValueError, RecursionError):
@@ -97,6 +95,16 @@ class Line:
         if not isinstance(found, dict):
             raise self._nonsense(path, "a JSON object", raw[:_MOST_COMPLAINT].decode("utf-8", "replace"))
         return found
+
+    async def _raw(self, method: str, path: str, body: bytes) -> bytes:
+        answer = await self._ask(method, path, body)
+        try:
+            raw = await _whole(answer, MOST_BYTES)
+        finally:
+            await answer.close()
+        if len(raw) > MOST_BYTES:
+            raise self._nonsense(path, f"at most {MOST_BYTES} bytes, found more", "")
+        return raw
 
     def _nonsense(self, path: str, expected: str, text: str) -> Fault:
         said = self._address.excerpt(_bare(text))
