@@ -226,6 +226,20 @@ def test_a_cancelled_call_leaves_its_place_at_once() -> None:
     clock.run(main())
 
 
+def test_the_end_of_the_scope_is_the_end_of_waiting() -> None:
+    clock, server = Clock(), Server(URL, requests_per_minute=1)
+
+    async def main() -> None:
+        async with clock.fleet() as fleet:
+            calls = [asyncio.create_task(fleet.call([server], succeed, tokens=1, what="t")) for _ in range(3)]
+            await clock.sleep(1)
+        await asyncio.wait(calls)
+        assert [call.cancelled() for call in calls] == [False, True, True]
+
+    clock.run(main())
+    assert clock.now == 1.0
+
+
 def test_cancelled_in_the_moment_of_being_served() -> None:
     clock, server = Clock(), Server(URL, most=1)
 

@@ -181,9 +181,8 @@ class Flight:
         self._closed = False
         now = self._loop.time()
         self._ends = now + limits.total
-        self._due = min(now + limits.first, self._ends)
-        self._last = 0.0
-        self._watch = self._loop.call_at(self._due, self._look)
+        self._last = 0.0  # when a piece of the body came
+        self._watch = self._loop.call_at(min(now + limits.first, self._ends), self._look)
 
     @property
     def status(self) -> int:
@@ -288,11 +287,10 @@ class Flight:
     def _look(self) -> None:
         """Whether it takes too long: looked at when it could, and not at every piece."""
         now, limits = self._loop.time(), self._limits
-        if self._last:
-            since = now if self._incoming.pieces else self._last  # it is the reader who takes long
-            self._due = min(since + limits.between, self._ends)
-        if now < self._due:
-            self._watch = self._loop.call_at(self._due, self._look)
+        since = now if self._incoming.pieces else self._last  # with pieces, it is the reader who takes long
+        due = min(since + limits.between, self._ends)
+        if self._last and now < due:
+            self._watch = self._loop.call_at(due, self._look)
             return
         if now >= self._ends:
             self._fail(TIMEOUT, f"did not end its answer within {limits.total:g} s")

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from typing import TypeAlias
 
 from autotts.errors import BackendError
@@ -94,8 +95,11 @@ class Queue:
         self._set_alarm(rings_at, now)
 
     async def close(self) -> None:
-        """Wait no more."""
-        self._groups.clear()
+        """Wait no more: calls that still do are cancelled."""
+        groups, self._groups = self._groups, {}
+        for turn in chain.from_iterable(groups.values()):
+            if turn.future is not None:
+                turn.future.cancel()
         if self._alarm is not None:
             self._alarm.cancel()
             await asyncio.wait([self._alarm])
