@@ -76,6 +76,7 @@ def test_what_a_program_writes_to_every_channel_is_no_verdict(walls: Sandbox, nu
 def test_a_verdict_is_not_said_by_the_program_itself(walls: Sandbox) -> None:
     said = "import os\nfor fd in range(3, 64):\n"
     said += "    try:\n        os.write(fd, b'ready\\nloaded\\n')\n    except OSError:\n        pass"
+    said += "import time\ntime.sleep(60)"  # ended at the first odd word, and not by the clock
     assert walls.run(said, "pass", QUICK).ended == "failed"
 
 
