@@ -15,6 +15,7 @@ import typer
 
 from autotts import __version__
 from autotts.cli_evaluate import evaluate
+from autotts.cli_fake import fake_server
 from autotts.cli_options import (
     AgentKeyOption,
     AgentModelOption,
@@ -261,6 +262,7 @@ def run(
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(distil)
+app.command("fake-server")(fake_server)
 
 
 @app.command("tasks")
