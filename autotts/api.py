@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from autotts.core.progress import Watcher
 from autotts.core.strategy import Strategy
-from autotts.policy import running
+from autotts.policy import opening, running
+from autotts.policy.opening import HERE, Where
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered
 from autotts.search import command
@@ -153,13 +154,17 @@ def parse_arm(text: str) -> Strategy:
     return command.subject_of(text, ())
 
 
-def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
+def run(
+    policy: Policy, prompt: str, *, where: Where = HERE, budget: str | None = None, cap: str | None = None
+) -> Answered:
     """Answer one prompt by a policy, with fresh draws.
 
     Parameters
     ----------
     prompt
         The bare text, without any template.
+    where
+        Where the policy's models answer: `models_at(...)`; the embedded ones are here.
     budget, cap
         Mean budget a prompt and the most that this one may cost, such as `1e9flops`, in the policy's unit; the
         policy's own by default.
@@ -182,11 +187,46 @@ def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | No
     >>> run(load_policy("runs/math/policy.json"), "solve: 12+3*4").answer  # doctest: +SKIP
     '24'
     """
-    return _apart(lambda: running.run(policy, prompt, budget=budget, cap=cap))
+    return _apart(lambda: running.run(policy, prompt, where=where, budget=budget, cap=cap))
+
+
+def models_at(
+    models: str | Path | None = None,
+    *,
+    upstream: str | None = None,
+    key: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Where:
+    """Where a policy's models answer: those of a models.toml, or one address that serves them all.
+
+    Parameters
+    ----------
+    models
+        A models.toml.
+    upstream, key
+        An address such as http://localhost:8000/v1, and the key that it wants.
+    environ
+        Where the keys are that a models.toml names by `key_env`, such as `os.environ`.
+
+    Examples
+    --------
+    >>> from autotts import load_policy, models_at, run
+    >>> policy = load_policy("runs/mine/policy.json")  # doctest: +SKIP
+    >>> run(policy, "What is 3 + 4?", where=models_at("models.toml")).text  # doctest: +SKIP
+    '3 + 4 = 7 ...'
+    """
+    return opening.where(() if models is None else (str(models),), upstream, key, environ or {})
 
 
 def run_file(
-    policy: Policy, source: str | Path, target: str | Path, *, budget: str | None = None, cap: str | None = None
+    policy: Policy,
+    source: str | Path,
+    target: str | Path,
+    *,
+    where: Where = HERE,
+    budget: str | None = None,
+    cap: str | None = None,
+    at_once: int = running.AT_ONCE,
 ) -> dict[str, Any]:
     """Answer every prompt of a file, in order, into JSON lines; a second run goes on where the first ended.
 
@@ -196,13 +236,18 @@ def run_file(
         JSON lines with the key `prompt` (`.jsonl`), or a prompt a line.
     target
         Where the answers are written.
+    where
+        Where the policy's models answer: `models_at(...)`.
+    at_once
+        Prompts that are answered at the same time.
 
     Returns
     -------
     dict
         `prompts`, `answered`, `cost` in parts of `unit`.
     """
-    return _apart(lambda: running.run_file(policy, Path(source), Path(target), budget=budget, cap=cap))
+    paths = Path(source), Path(target)
+    return _apart(lambda: running.run_file(policy, *paths, where=where, budget=budget, cap=cap, at_once=at_once))
 
 
 def evaluate(

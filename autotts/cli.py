@@ -39,6 +39,7 @@ from autotts.cli_options import (
 )
 from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
 from autotts.cli_recommend import distil, recommend
+from autotts.cli_run import run
 from autotts.errors import AutottsError, InputError
 
 if TYPE_CHECKING:
@@ -208,57 +209,7 @@ def _show_result(result: dict[str, Any], out: Path, task: str) -> None:
         _say(line)
 
 
-@app.command()
-def run(
-    policy: Annotated[Path, typer.Argument(help="A policy file.")],
-    prompt: Annotated[str | None, typer.Argument(help="The prompt, such as 'solve: 12+3*4'.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--input", help="Prompts: a line each, or JSON lines with `prompt` (.jsonl).")
-    ] = None,
-    target: Annotated[
-        Path | None, typer.Option("--output", help="Where the answers are written, as JSON lines.")
-    ] = None,
-    budget: BudgetOption = None,
-    cap: CapOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Answer a prompt, or a file of prompts, by a policy.
-
-    Says which arm was used and what it cost. With --input, the same command again goes on where it ended.
-    """
-    from autotts.policy import running
-    from autotts.policy.schema import Policy
-    from autotts.report.terminal import busy
-
-    if (prompt is None) == (source is None):
-        raise InputError("run: expected a prompt or --input FILE, one of the two")
-    if (source is None) != (target is None):
-        raise InputError("run: expected --input FILE and --output FILE together")
-    chosen = Policy.load(policy)
-    if source is None or target is None:
-        answer = running.run(chosen, str(prompt), budget=budget, cap=cap)
-        if as_json:
-            print(json.dumps(running.as_dict(answer)))
-        else:
-            from autotts.report.lists import Answer, answer_table
-
-            ended = None if answer.ended == "returned" else answer.ended
-            _say(
-                answer_table(
-                    Answer(answer.answer, answer.arm, answer.draws, answer.cost, answer.unit, answer.bin, ended)
-                )
-            )
-        return
-    with busy("answering"):
-        done = running.run_file(chosen, source, target, budget=budget, cap=cap)
-    if as_json:
-        print(json.dumps(done))
-    else:
-        from autotts.report.lists import answers_table
-
-        _say(answers_table(done))
-
-
+app.command()(run)
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(distil)

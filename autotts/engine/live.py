@@ -103,6 +103,7 @@ async def serve(
     cap: int | None = None,
     deadline: float | None = None,
     hang_up: asyncio.Event | None = None,
+    kept: dict[Key, Any] | None = None,
 ) -> Outcome:
     """Run a plan on the clock: draws are cancelled the moment they are not needed, and none is stored.
 
@@ -119,8 +120,12 @@ async def serve(
         Seconds from now; the plan then ends with its last offer.
     hang_up
         Set it to end the plan with its last offer ("hang-up").
+    kept
+        The states of the root and of the draws that arrive are put here, by their keys.
     """
-    serving = _Serving(Scheduler(plan, root, world.bindings, cap=cap, on_clock=True), {root.key: state}, world)
+    states = {} if kept is None else kept
+    states[root.key] = state
+    serving = _Serving(Scheduler(plan, root, world.bindings, cap=cap, on_clock=True), states, world)
     return await serving.run(deadline, hang_up)
 
 

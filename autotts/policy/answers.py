@@ -49,7 +49,7 @@ def as_dict(done: Answered) -> Row:
         "unit": done.unit,
         "ended": done.ended,
         "tokens": {name: u.generated + u.cancelled for name, u in done.usage.items()},
-    }
+    } | ({} if done.text is None else {"text": done.text})
 
 
 class Answers:

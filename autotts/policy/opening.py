@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from autotts.errors import InputError
 from autotts.policy.schema import Policy
 from autotts.tasks import READERS
-from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, restated
+from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, catalogue, restated
 from autotts.worlds.models.entry import Server
 
 
@@ -21,8 +22,22 @@ class Where:
     upstream: Server | None = None
 
 
+HERE: Final = Where()  # the embedded models
+
+
+def where(models: Sequence[str], upstream: str | None, key: str | None, environ: Mapping[str, str]) -> Where:
+    """Where a policy's models answer, as it was given: a file of models, or one address with a key."""
+    if upstream is None:
+        if key is not None:
+            raise InputError("--api-key-file: it is the key of --upstream URL; keys of a models.toml stand there")
+        return HERE if not models else Where(catalogue(models, environ)[0])
+    if models:
+        raise InputError("--upstream: expected it or --models FILE, found both")
+    return Where(upstream=Server(upstream, key))
+
+
 @contextmanager
-def opened(policy: Policy, where: Where, *, read: Callable[[str], str | None] | None = None) -> Iterator[Bench]:
+def opened(policy: Policy, where: Where = HERE, *, read: Callable[[str], str | None] | None = None) -> Iterator[Bench]:
     """The models that a policy uses; another binding than it was made with is an error.
 
     Raises

@@ -1,11 +1,10 @@
-"""`autotts run`: a prompt, or a file of any length with prompts, answered by a policy on the embedded models."""
+"""`autotts run`: a prompt, or a file of any length with prompts, answered by a policy."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -13,19 +12,21 @@ from typing import Any, Final
 from autotts.core.cost import parse_amount
 from autotts.errors import BackendError, InputError
 from autotts.policy.answers import Answers, Watcher, as_dict, open_answers, written
+from autotts.policy.opening import HERE, Where, opened
 from autotts.policy.prompts import Prompts, open_prompts
 from autotts.policy.schema import Policy
 from autotts.policy.serving import Answered, Promptable, answer
-from autotts.tasks import READERS
-from autotts.worlds.tiny import Tiny, open_tiny
+from autotts.worlds.catalogue import session
 
-__all__ = ["amounts", "answer_file", "as_dict", "opened", "run", "run_file"]
+__all__ = ["amounts", "answer_file", "as_dict", "run", "run_file"]
 
 AT_ONCE: Final = 64  # prompts of a file
 AHEAD: Final = 1024  # prompts that are begun or done and not written: so far a slow one holds up no other
 
 
-def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | None = None) -> Answered:
+def run(
+    policy: Policy, prompt: str, *, where: Where = HERE, budget: str | None = None, cap: str | None = None
+) -> Answered:
     """Answer one prompt by a policy, with fresh draws.
 
     Parameters
@@ -34,6 +35,8 @@ def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | No
         As `load_policy` gives it.
     prompt
         The bare text, without any template.
+    where
+        Where the policy's models answer.
     budget, cap
         Mean budget a prompt and hard limit, such as `1e9flops`, in the policy's unit; the policy's own by default.
 
@@ -45,10 +48,10 @@ def run(policy: Policy, prompt: str, *, budget: str | None = None, cap: str | No
     mean, limit = amounts(policy.unit, budget, cap)
 
     async def one(world: Promptable) -> Answered:
-        async with session_of(world):
+        async with session(world):
             return await answer(policy, world, prompt, budget=mean, cap=limit)
 
-    with opened(policy) as world:
+    with opened(policy, where) as world:
         return asyncio.run(one(world))
 
 
@@ -57,8 +60,10 @@ def run_file(
     source: Path,
     target: Path,
     *,
+    where: Where = HERE,
     budget: str | None = None,
     cap: str | None = None,
+    at_once: int = AT_ONCE,
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Answer every prompt of a file; answers are written in order as they come, and a second run goes on.
@@ -71,6 +76,10 @@ def run_file(
         JSON lines with the key `prompt` (`.jsonl`), or a prompt a line.
     target
         JSON lines, one for each prompt.
+    where
+        Where the policy's models answer.
+    at_once
+        Prompts that are answered at the same time.
     watch
         Told what is written so far, after each answer.
 
@@ -80,8 +89,8 @@ def run_file(
         `prompts`, `answered` (with an answer), `cost` in parts of `unit`, of the whole output.
     """
     mean, limit = amounts(policy.unit, budget, cap)
-    with opened(policy) as world:
-        return answer_file(policy, world, source, target, mean=mean, limit=limit, watch=watch)
+    with opened(policy, where) as world:
+        return answer_file(policy, world, source, target, mean=mean, limit=limit, at_once=at_once, watch=watch)
 
 
 def answer_file(
@@ -157,7 +166,7 @@ async def _answer_all(
 
     begin = answers.tally.prompts
     try:
-        async with session_of(world), asyncio.TaskGroup() as group:
+        async with session(world), asyncio.TaskGroup() as group:
             for index, prompt in enumerate(islice(prompts, begin, None), begin):
                 if len(ahead) >= AHEAD:
                     await asyncio.wait(list(islice(ahead, 1)))
@@ -184,37 +193,6 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def session_of(world: Promptable) -> AbstractAsyncContextManager[Any]:
-    """What is to be entered in the event loop before a world is asked: its `session()`, if it has one."""
-    session = getattr(world, "session", None)
-    entered: AbstractAsyncContextManager[Any] = nullcontext() if session is None else session()
-    return entered
-
-
-@contextmanager
-def opened(policy: Policy, read: Callable[[str], str | None] | None = None) -> Iterator[Tiny]:
-    """The embedded models that a policy uses; any other engine, or another revision, is an error."""
-    bounds = {**policy.models, **policy.scorers}
-    for name, bound in bounds.items():
-        engine = bound.binding.get("engine")
-        if engine != "tiny":
-            raise InputError(
-                f"policy: {name!r} is bound to engine {engine!r}; this version runs the embedded models ('tiny') only"
-            )
-    reader = read or READERS.get(policy.task.reader)
-    if reader is None:
-        raise InputError(f"policy: unknown reader {policy.task.reader!r}; expected one of {', '.join(READERS)}")
-    with open_tiny(tuple(policy.models), tuple(policy.scorers), read=reader, unit=policy.unit) as world:
-        for name, bound in bounds.items():
-            here = world.bindings[name].id
-            if bound.binding.get("id") != here:
-                raise InputError(
-                    f"policy: {name!r} is {bound.binding.get('id')!r} there and {here!r} in this version of autotts: "
-                    "its figures do not hold here; run autotts optimize again"
-                )
-        yield world
 
 
 def amounts(unit: str, budget: str | None, cap: str | None) -> tuple[float | None, int | None]:

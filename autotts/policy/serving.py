@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Protocol
 
 from autotts.core.cost import Usage
-from autotts.core.node import Node
+from autotts.core.node import Key, Node
 from autotts.core.world import World
 from autotts.engine.live import serve
 from autotts.policy.schema import Policy
@@ -25,7 +25,8 @@ class Promptable(World, Protocol):
 class Answered:
     """What one prompt got: the answer, the arm that gave it, and all that it took (cost in parts of `unit`).
 
-    `ended` is "returned", or what ended the plan before that ("cap", "deadline").
+    `ended` is "returned", or what ended the plan before that ("cap", "deadline"). `text` is what the chosen draw says
+    in whole, where its model writes texts.
     """
 
     prompt: str
@@ -38,6 +39,7 @@ class Answered:
     cost: int
     unit: str
     ended: str
+    text: str | None = None
 
 
 async def answer(
@@ -66,11 +68,13 @@ async def answer(
     routed = policy.route(prompt, budget, token)
     caps = [c for c in (cap, policy.cap) if c is not None]
     node, state = world.root(prompt)
+    kept: dict[Key, Any] = {}
     out = await serve(
         routed.strategy.plan(node, Random(prompt)),
         node,
         state,
         world,
+        kept=kept,
         cap=int(min(caps)) if caps else None,
         deadline=deadline,
     )
@@ -86,4 +90,9 @@ async def answer(
         cost=out.cost,
         unit=policy.unit,
         ended=out.ended,
+        text=None if choice is None else _text(kept.get(choice.node.key)),
     )
+
+
+def _text(state: Any) -> str | None:
+    return state.get("text") if isinstance(state, dict) else None

@@ -22,13 +22,16 @@ def say(shown: RenderableType, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def busy(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Say on stderr what is being done, where that is a terminal; yields what is told how much of it is done."""
+    """Say on stderr what is being done, where that is a terminal; yields what is told how much of it is done.
+
+    A total of 0 is one that nobody knows.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda done, total: None
         return
     with console.status(what) as status:
-        yield lambda done, total: status.update(f"{what}: {done:,} of {total:,}")
+        yield lambda done, total: status.update(f"{what}: {done:,}" + (f" of {total:,}" if total else ""))
 
 
 @contextmanager
