@@ -6,7 +6,7 @@ from typing import Final
 
 _OPENS: Final = 8  # strikes in a row, so many that independent faults of a server that works hardly ever come to it
 _REFUSED: Final = 4  # strikes of a refused connection: nothing listens
-_FIRST, _LONGEST = 0.5, 15.0  # seconds until a dead server is tried with one request
+_FIRST, _LONGEST = 0.05, 15.0  # seconds until a dead server is tried with one request
 
 
 class Circuit:

@@ -126,12 +126,14 @@ class Place:
         site.faults[fault.kind] += 1
         site.last = str(fault)
         if fault.kind in (BUSY, TIMEOUT):
-            site.window.refuse(self._number, site.running)
+            site.window.refuse(self._number)
         self.leave()
         if fault.wait:
             site.paused_until = max(site.paused_until, now + fault.wait)
-        if fault.kind == REQUEST:
+        if fault.kind == REQUEST:  # an answer, if not the one that was wanted
+            site.window.accept(site.running)
             site.circuit.succeed()
+            site.refusals = 0
             return 1.0
         if fault.kind == BUSY:
             if not alone:

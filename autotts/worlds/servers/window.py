@@ -8,20 +8,22 @@ from typing import Final
 
 START: Final = 16  # requests at once that a server is first tried with
 MINUTE: Final = 60.0
+_LATE: Final = 1 / 16  # the weight of one request in the share that was refused of late
 
 
 class Window:
-    """How many requests may run at once, found by trying: as TCP finds its congestion window.
+    """How many requests may run at once, found by trying: as DCTCP finds its congestion window (Alizadeh et al. 2010).
 
-    It doubles with each window of accepted requests until the first refusal, halves at a refusal, and then grows by one
-    with each window; a small one more slowly, or half of its requests would be refused. Refusals of requests that were
-    begun before it was last halved do not halve it again.
+    It doubles with each window of accepted requests until the first refusal. A refusal takes away half of the share of
+    requests that were refused of late, so one among many takes little; then it grows by one with each window, a small
+    one more slowly. Refusals of requests that were begun before it was last cut do not cut it again.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.size = float(max(1, min(START, most)))
         self._slow_from = math.inf
+        self._refused = 1.0  # the share of late
         self._begun = 0
         self._cut_at = 0
 
@@ -32,14 +34,16 @@ class Window:
 
     def accept(self, running: int) -> None:
         """The server took a request while so many were running: only a window that is used grows."""
+        self._refused *= 1 - _LATE
         if 2 * running >= self.size:
             step = 1.0 if self.size < self._slow_from else min(0.1, 1.0 / self.size)
             self.size = min(self.size + step, max(1, self.most))
 
-    def refuse(self, number: int, running: int) -> None:
-        """The server had no room for a request while so many were running."""
+    def refuse(self, number: int) -> None:
+        """The server had no room for a request."""
+        self._refused += (1 - self._refused) * _LATE
         if number > self._cut_at:
-            self.size = max(1.0, min(self.size, running) / 2)
+            self.size = max(1.0, self.size * (1 - self._refused / 2))
             self._slow_from = self.size
             self._cut_at = self._begun
 
