@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-CHARACTERS: Final = "0123456789+-*/=.: abcdefghijklmnopqrstuvwxyz\n"
+CHARACTERS: Final = "0123456789+-*/=.: abcdefghijklmnopqrstuvwxyz\n?"
+UNKNOWN: Final = "?"  # what stands for every other character
 END: Final = "</s>"
 VOCABULARY: Final = (END, *CHARACTERS)
 CHAT: Final = (
@@ -59,7 +60,7 @@ def tokenizer(chat: bool = False) -> Any:
     from tokenizers.pre_tokenizers import Split
     from transformers import PreTrainedTokenizerFast
 
-    plain = Tokenizer(WordLevel({token: i for i, token in enumerate(VOCABULARY)}))
+    plain = Tokenizer(WordLevel({token: i for i, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
     plain.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
     plain.decoder = Fuse()
     made = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token=END, pad_token=END)
