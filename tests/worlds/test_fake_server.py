@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from autotts.errors import InputError
 from autotts.worlds.fake_server import FakeModel, FakeServer, Pace, Scorer, Solver, echo
 from autotts.worlds.fake_server.text import pieces
 
@@ -330,3 +331,59 @@ def test_the_key_is_checked() -> None:
     assert wrong.status_code == 401 and "secret" not in wrong.text
     assert get(server, "/models", authorization="Bearer secret-1").status_code == 200
     assert get(server, "../health").status_code == 200
+
+
+# ---------------------------------------------------------------- what a server may be without
+
+
+def test_a_server_can_be_without_what_others_have() -> None:
+    form: dict[str, Any] = {"model": "small", "messages": ASKED, "n": 2, "seed": 1, "logprobs": True, "stop": " +"}
+
+    def said(*without: str, **more: Any) -> dict[str, Any]:
+        return dict(post(solving(without=without), "/chat/completions", **form | more).json())
+
+    assert len(said()["choices"]) == 2 and len(said("n")["choices"]) == 1
+    assert said()["choices"][0]["logprobs"] and said("logprobs")["choices"][0]["logprobs"] is None
+    assert "usage" in said() and "usage" not in said("usage")
+    assert said()["choices"][0]["stop_reason"] == " +" and said("stop_reason")["choices"][0]["stop_reason"] is None
+    running = [
+        post(solving(without=w), "/chat/completions", **form, stream=True, stream_options=USAGE).text
+        for w in ((), ("running_usage",))
+    ]
+    assert ["usage" in one for one in events(running[1])].count(True) == 1
+    assert all("usage" in one for one in events(running[0]))
+    begun = [*ASKED, {"role": "assistant", "content": "First,"}]
+    told = {"messages": begun, "continue_final_message": True, "add_generation_prompt": False, "stop": None}
+    assert not said(**told)["choices"][0]["message"]["content"].startswith("First,")
+    assert said("continues", **told)["choices"][0]["message"]["content"].startswith("First,")
+    assert post(fake(without=("tokenize",)), "../tokenize", prompt="x").status_code == 404
+    assert post(fake(without=("continues",)), "/completions", model="small", prompt=[1, 2]).status_code == 400
+    with pytest.raises(InputError, match="expected some of"):
+        fake(without=("wings",))
+
+
+def test_a_tool_that_must_be_called_is() -> None:
+    tool = {"type": "function", "function": {"name": "note", "parameters": {"type": "object"}}}
+    form: dict[str, Any] = {"model": "small", "messages": ASKED, "tools": [tool]}
+    for choice in ("required", {"type": "function", "function": {"name": "note"}}):
+        call = post(fake(), "/chat/completions", **form, tool_choice=choice).json()["choices"][0]["message"][
+            "tool_calls"
+        ]
+        assert call[0]["function"] == {"name": "note", "arguments": "{}"}
+    assert post(fake(), "/chat/completions", **form).json()["choices"][0]["message"]["content"] == TEXT
+
+
+def test_a_field_of_a_wrong_kind_is_refused() -> None:
+    form: dict[str, Any] = {"model": "small", "messages": ASKED}
+    for wrong in (
+        {"stop": 3},
+        {"stop": [3]},
+        {"stream_options": [1]},
+        {"messages": ["hello"]},
+        {"seed": "one"},
+        {"logprobs": True, "top_logprobs": -1},
+        {"tool_choice": {"function": 3}},
+        {"thinking_token_budget": "much"},
+        {"max_tokens": 1.5},
+    ):
+        assert post(fake(), "/chat/completions", **form | wrong).status_code == 400, wrong

@@ -2,6 +2,7 @@
 
 from autotts.worlds.fake_server.counts import Counts, Record, Tally
 from autotts.worlds.fake_server.faults import KINDS, Faults
+from autotts.worlds.fake_server.forms import LACKING
 from autotts.worlds.fake_server.judging import Judge, Scorer
 from autotts.worlds.fake_server.models import FakeModel, echo
 from autotts.worlds.fake_server.pace import Pace
@@ -10,6 +11,7 @@ from autotts.worlds.fake_server.solver import Solver
 
 __all__ = [
     "KINDS",
+    "LACKING",
     "Counts",
     "FakeModel",
     "FakeServer",

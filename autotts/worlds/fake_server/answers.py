@@ -44,6 +44,8 @@ class Answer:
         Tokens of the prompt that were cached; None where that is not told.
     created
         The second at which it was made.
+    tells, reasons
+        Whether a whole answer has its usage, and whether the stop string that ended a choice is told.
     """
 
     asked: Asked
@@ -53,6 +55,8 @@ class Answer:
     reasoning: str
     cached: int | None
     created: int
+    tells: bool = True
+    reasons: bool = True
 
     @property
     def prompt(self) -> int:
@@ -76,13 +80,18 @@ class Answer:
         choice = self._whole_message if self.asked.chat else self._whole_text
         form = self._top("chat.completion" if self.asked.chat else "text_completion")
         form["choices"] = [choice(index, one) for index, one in enumerate(self.drawn)]
-        form["usage"] = self.usage(1 << 60)
+        if self.tells:
+            form["usage"] = self.usage(1 << 60)
         if self.asked.chat and self.asked.ids:
             form["prompt_token_ids"] = self.vocabulary.ids(self.asked.paths[0].tokens)
         return form
 
     def _whole_message(self, index: int, one: Drawn) -> Json:
-        message = {"role": "assistant", "content": "".join(one.shown[one.thought :])}
+        message: Json = {"role": "assistant", "content": "".join(one.shown[one.thought :])}
+        if self.asked.tool is not None:
+            call = {"name": self.asked.tool, "arguments": message["content"]}
+            message["tool_calls"] = [{"id": f"call-{self.name}-{index}", "type": "function", "function": call}]
+            message["content"] = None
         if self.asked.model.thinks:
             message[self.reasoning] = _thought(one, 0, one.thought)
         return self._choice(index, one, 0, len(one.tokens), {"message": message})
@@ -163,7 +172,7 @@ class Answer:
             tell = likely.of_chat if self.asked.chat else likely.of_text
             form["logprobs"] = tell(after + start, after + last, self.asked.logprobs)
         if ended:
-            form["stop_reason"] = one.stop
+            form["stop_reason"] = one.stop if self.reasons else None
         if self.asked.ids:
             form["token_ids"] = self.vocabulary.ids(one.tokens[start:last])
         return form

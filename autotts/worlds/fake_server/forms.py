@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from autotts.errors import InputError
 from autotts.worlds.fake_server.models import FakeModel
 from autotts.worlds.fake_server.text import Vocabulary, pieces
 
@@ -20,6 +21,24 @@ verbosity prompt_cache_key"""
 _FIELDS: Final = {
     True: frozenset(f"{_SHARED} {_CHAT}".split()),
     False: frozenset(f"{_SHARED} prompt echo suffix best_of".split()),
+}
+
+
+# What a server may be without, and the fields that it then passes over, as vLLM does with those that it does not know.
+LACKING: Final[Mapping[str, tuple[str, ...]]] = {
+    "logprobs": ("logprobs", "top_logprobs", "prompt_logprobs"),
+    "n": ("n",),
+    "seed": ("seed",),
+    "temperature": ("temperature", "top_p"),
+    "continues": ("continue_final_message", "add_generation_prompt", "return_token_ids"),  # and prompts of token ids
+    "cancel": (),  # what was hung up on is generated to its end
+    "usage": (),
+    "running_usage": (),
+    "stop_reason": (),
+    "tokenize": (),
+    "tools": ("tools", "tool_choice"),
+    "pooling": (),
+    "thinking": ("chat_template_kwargs", "reasoning_effort", "thinking_token_budget"),
 }
 
 
@@ -63,7 +82,7 @@ class Asked:
     """A request for completions; `least` is the fewest tokens of each, `most` the most.
 
     `logprobs` is the number of alternatives, None for no log-probabilities at all. `effort` and `thoughts` scale and
-    bound the thinking.
+    bound the thinking; `tool` is the one that must be called.
     """
 
     model: FakeModel
@@ -86,6 +105,7 @@ class Asked:
     ids: bool
     effort: str
     thoughts: int | None
+    tool: str | None
 
 
 @dataclass(frozen=True)
@@ -98,12 +118,19 @@ class Reading:
         Whether it speaks as OpenAI's own servers do: no continuing of a partial answer, no ids, other words.
     strict
         Whether fields that it does not know are refused; vLLM ignores them.
+    without
+        What it cannot, of `LACKING`.
     """
 
     models: Mapping[str, FakeModel]
     vocabulary: Vocabulary
     openai: bool = False
     strict: bool = False
+    without: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(self.without - set(LACKING)):
+            raise InputError(f"what a fake server is without: expected some of {', '.join(LACKING)}, found {unknown}")
 
     def model(self, form: Mapping[str, Any]) -> FakeModel:
         """The model that a request names, or the only one."""
@@ -127,13 +154,18 @@ class Reading:
             raise self._wrong(f"Unrecognized request argument supplied: {', '.join(unknown)}", unknown[0])
         if self.openai:
             form = {name: value for name, value in form.items() if name in known}
+        if self.without:
+            passed_over = {name for what in self.without for name in LACKING[what]}
+            form = {name: value for name, value in form.items() if name not in passed_over}
         paths = (self.chat(form, model),) if chat else self._texts(form)
-        options = form.get("stream_options") or {}
-        stop = form.get("stop") or ()
+        options = self._table(form, "stream_options")
+        stop = form.get("stop") or []
+        if not isinstance(stop, (str, list)) or not all(isinstance(one, str) for one in stop):
+            raise self._wrong("stop: expected a text or a list of texts", "stop")
         most = self._most(model, form, max(len(path.tokens) for path in paths), chat)
-        logprobs = form.get("logprobs")
-        if chat:
-            logprobs = int(form.get("top_logprobs") or 0) if logprobs else None
+        logprobs = None if form.get("logprobs") in (None, False) else self._whole(form, "logprobs", 0, least=None)
+        if chat and logprobs is not None:
+            logprobs = self._whole(form, "top_logprobs", 0, least=0)
         return Asked(
             model=model,
             chat=chat,
@@ -147,14 +179,18 @@ class Reading:
             least=most if form.get("ignore_eos") else self._whole(form, "min_tokens", 0, least=0),
             most=most,
             stream=bool(form.get("stream")),
-            usage=bool(options.get("include_usage")),
-            continuous=bool(options.get("include_usage") and options.get("continuous_usage_stats") and not self.openai),
+            usage=bool(options.get("include_usage")) and "usage" not in self.without,
+            continuous=bool(options.get("include_usage") and options.get("continuous_usage_stats"))
+            and not (self.openai or self.without & {"usage", "running_usage"}),
             logprobs=logprobs,
             prompt_logprobs=form.get("prompt_logprobs"),
             echo=bool(form.get("echo")),
             ids=bool(form.get("return_token_ids")),
             effort=_effort(form),
-            thoughts=form.get("thinking_token_budget"),
+            thoughts=None
+            if form.get("thinking_token_budget") is None
+            else self._whole(form, "thinking_token_budget", 0, least=0),
+            tool=_tool(form) if chat else None,
         )
 
     # ------------------------------------------------------------------ prompts
@@ -162,8 +198,8 @@ class Reading:
     def chat(self, form: Mapping[str, Any], model: FakeModel) -> Path:
         """The messages of a chat as the template writes them; where none is wanted, it closes the thinking."""
         messages = form.get("messages")
-        if not isinstance(messages, list) or not messages:
-            raise self._wrong("expected messages: a list of at least one", "messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+            raise self._wrong("expected messages: a list of at least one object", "messages")
         goes_on, opens = bool(form.get("continue_final_message")), form.get("add_generation_prompt", True)
         if goes_on and opens:
             raise self._wrong(
@@ -193,10 +229,10 @@ class Reading:
 
     def path(self, prompt: object) -> Path:
         """A text or a list of ids, cut where the last answer of an assistant begins."""
-        if isinstance(prompt, list) and prompt and all(isinstance(one, int) for one in prompt):
+        if "continues" not in self.without and isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
             try:
                 tokens = self.vocabulary.tokens(prompt)
-            except KeyError as error:
+            except (KeyError, TypeError) as error:
                 raise self._wrong(f"Token id {error.args[0]} is out of vocabulary", "prompt") from None
         elif isinstance(prompt, str):
             tokens = pieces(prompt)
@@ -208,7 +244,13 @@ class Reading:
         cut += len(_NO_THOUGHT) * text.startswith(_NO_THOUGHT, cut)
         return Path(text[:cut], text[cut:], tokens)
 
-    # ------------------------------------------------------------------ numbers
+    # ------------------------------------------------------------------ values
+
+    def _table(self, form: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        value = form.get(name) or {}
+        if not isinstance(value, dict):
+            raise self._wrong(f"{name}: expected an object", name)
+        return value
 
     def _most(self, model: FakeModel, form: Mapping[str, Any], prompt: int, chat: bool) -> int:
         """The most tokens of an answer; `Refused` where the context is exceeded."""
@@ -240,7 +282,11 @@ class Reading:
         value = form.get(name)
         if value is None:
             return otherwise
-        if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+        if (
+            not isinstance(value, int)
+            or (isinstance(value, bool) and name != "logprobs")
+            or (least is not None and value < least)
+        ):
             raise self._wrong(f"{name}: expected a whole number{f' >= {least}' * (least is not None)}", name)
         return value
 
@@ -258,7 +304,18 @@ class Reading:
 
 def _effort(form: Mapping[str, Any]) -> str:
     """How much a thinking model is to think."""
-    effort, kwargs = form.get("reasoning_effort"), form.get("chat_template_kwargs") or {}
-    if not kwargs.get("enable_thinking", effort != "none"):
+    effort, kwargs = form.get("reasoning_effort"), form.get("chat_template_kwargs")
+    if not (kwargs if isinstance(kwargs, dict) else {}).get("enable_thinking", effort != "none"):
         return "none"
     return effort if effort in ("minimal", "low", "medium", "high") else "medium"
+
+
+def _tool(form: Mapping[str, Any]) -> str | None:
+    """The tool that must be called: the one that is named, or the first where any is required."""
+    tools, choice = form.get("tools"), form.get("tool_choice")
+    try:
+        if isinstance(choice, dict):
+            return str(choice["function"]["name"])
+        return str(tools[0]["function"]["name"]) if tools and choice == "required" else None
+    except (KeyError, TypeError):
+        raise Refused(400, "expected tools with a function and its name", param="tools") from None

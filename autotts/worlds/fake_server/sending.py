@@ -35,38 +35,43 @@ class Sending:
         total = max(len(one.tokens) for one in answer.drawn)
         hit = 0 if fault is None else max(1, int(total * self.faults.share(record.number)))
         breaks = fault in BREAKS and (asked.stream or fault != "half")
-        steps = self._steps(answer, record, hit if breaks else total)
+        ends, last = hit if breaks else total, b""
         if asked.stream:
-            await self._stream(conn, answer, steps, fault, hit)
+            last = await self._stream(conn, answer, record, ends=ends, hit=hit)
         else:
-            async for _ in steps:
+            async for _ in self._steps(answer, record, ends):
                 pass
+        if breaks:
+            conn.raw(last)
         if fault == "reset_midway":
             conn.reset()
         elif fault == "hang_midway":
             await asyncio.Event().wait()
         elif asked.stream:
-            last = frames(fault, [answer.closing()], False) if asked.usage and not breaks else []
-            last += [] if breaks else [_DONE]
-            conn.raw((framed(b"".join(last)) if last else b"") + framed(b""))
+            end = frames(fault, [answer.closing()], False) if asked.usage else []
+            conn.raw(framed(b"") if breaks else last + framed(b"".join([*end, _DONE])) + framed(b""))
         else:
             reply(conn, spoilt(fault, answer.whole(), "choices"), fault)
 
-    async def _stream(
-        self, conn: Connection, answer: Answer, steps: AsyncIterator[tuple[int, int]], fault: str | None, hit: int
-    ) -> None:
-        """Send the chunks of the steps; a fault of a single place meets the step that comes to `hit` tokens."""
-        out, opening = conn.stream_head(), answer.opening()
+    async def _stream(self, conn: Connection, answer: Answer, record: Record, *, ends: int, hit: int) -> bytes:
+        """Send the chunks of the steps, but for the last, which is given back to go out with the end.
+
+        A fault of a single place meets the step that comes to `hit` tokens.
+        """
+        out, opening, fault = conn.stream_head(), answer.opening(), record.fault
         if self.pace.first or self.pace.rate is not None:
             conn.raw(out)  # a real server sends its head before it has a token
             out = b""
         if opening is not None:
             out += framed(b"".join(frames(fault, [opening], False)))
-        async for start, stop in steps:
+        async for start, stop in self._steps(answer, record, ends):
             here = start < hit <= stop or stop == 0
-            conn.raw(out + framed(b"".join(frames(fault, answer.chunks(start, stop), here))))
-            out = b""
-            await conn.drained()
+            out += framed(b"".join(frames(fault, answer.chunks(start, stop), here)))
+            if stop < ends:
+                conn.raw(out)
+                out = b""
+                await conn.drained()
+        return out
 
     async def _steps(self, answer: Answer, record: Record, ends: int) -> AsyncIterator[tuple[int, int]]:
         """The tokens start:stop of each choice, when they are generated; at least one step."""

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -40,6 +40,8 @@ class FakeServer:
         Whether it speaks as OpenAI's own servers: without vLLM's further fields, endpoints and words.
     strict
         Whether unknown fields are refused; vLLM ignores them.
+    without
+        What it cannot, of the names in `LACKING`: fields that it passes over, endpoints that it has not.
     reasoning
         The field that thinking goes into; newer versions of vLLM say "reasoning".
     seed
@@ -62,6 +64,7 @@ class FakeServer:
         cache_block: int = 0,
         openai: bool = False,
         strict: bool = False,
+        without: Collection[str] = (),
         reasoning: str = "reasoning_content",
         seed: int = 0,
         keep: int = 100_000,
@@ -74,8 +77,9 @@ class FakeServer:
         self._host, self._wanted, self._port = host, port, port
         self._book = Book(keep)
         self._faults = faults or Faults()
+        self._cancels = "cancel" not in without
         self._service = Service(
-            reading=Reading(by_name, Vocabulary(), openai, strict),
+            reading=Reading(by_name, Vocabulary(), openai, strict, frozenset(without)),
             book=self._book,
             faults=self._faults,
             pace=pace or Pace(),
@@ -169,7 +173,7 @@ class FakeServer:
     async def _listen(self) -> None:
         assert self._bound is not None
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._service, self._open), sock=self._bound, backlog=1024
+            lambda: Connection(self._service, self._open, cancels=self._cancels), sock=self._bound, backlog=1024
         )
 
     def _stop_listening(self) -> None:

@@ -64,9 +64,9 @@ class Service:
         if request.method == "POST":
             if path in ("/v1/chat/completions", "/v1/completions"):
                 return await self._recorded(conn, request, self._complete)
-            if path in ("/pooling", "/classify") and not openai:
+            if path in ("/pooling", "/classify") and not openai and "pooling" not in self.reading.without:
                 return await self._recorded(conn, request, self._mark)
-            if path == "/tokenize" and not openai:
+            if path == "/tokenize" and not openai and "tokenize" not in self.reading.without:
                 return conn.answer(200, self._tokenized(_form(request)))
             if path == "/detokenize" and not openai:
                 tokens = self.reading.path(_form(request).get("tokens")).tokens
@@ -149,9 +149,21 @@ class Service:
             cached = record.cached if self.cache.block else None
             if record.fault == "other_model":
                 asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
+            if asked.tool is not None:  # its arguments are all that is said
+                asked = replace(asked, model=replace(asked.model, script=echo("{}")))
             # Choice i of a prompt has the seed + i, as in vLLM.
             drawn = [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
-            answer = Answer(asked, record.id, drawn, self.reading.vocabulary, self.reasoning, cached, int(time.time()))
+            answer = Answer(
+                asked,
+                record.id,
+                drawn,
+                self.reading.vocabulary,
+                self.reasoning,
+                cached,
+                int(time.time()),
+                tells="usage" not in self.reading.without,
+                reasons="stop_reason" not in self.reading.without,
+            )
             await self._sending.send(conn, answer, record)
         finally:
             self.places.leave()

@@ -51,11 +51,14 @@ class Connection(asyncio.Protocol):
         Answers one request; it is cancelled when the client hangs up.
     open_ones
         The connections that are open; this one is in it as long as it is.
+    cancels
+        Whether a hang-up ends the work; some servers go on.
     """
 
-    def __init__(self, serve: Serve, open_ones: set[Connection]) -> None:
+    def __init__(self, serve: Serve, open_ones: set[Connection], *, cancels: bool = True) -> None:
         self._serve = serve
         self._open = open_ones
+        self._cancels = cancels
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self.task: asyncio.Task[None] | None = None
@@ -78,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._open.discard(self)
         self.resume_writing()
-        if self.task is not None:
+        if self.task is not None and (self._cancels or self.was_reset):
             self.task.cancel()
 
     def pause_writing(self) -> None:
