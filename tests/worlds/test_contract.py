@@ -10,6 +10,9 @@ import pytest
 from autotts.core.cost import ModelCard
 from autotts.core.node import Node, root_node
 from autotts.core.world import Binding, Meter, Reply, Request
+from autotts.worlds.fake_server import FakeModel, FakeServer, Pace, Scorer, Solver, serving
+from autotts.worlds.models.entry import Entry, Scoring, Server
+from autotts.worlds.openai import open_openai
 from autotts.worlds.recorded import Recording
 from autotts.worlds.tiny import open_tiny
 from autotts.worlds.toy import Skill, Toy
@@ -85,6 +88,34 @@ def pool() -> Case:
         world, "S", "what is 0?", temperature=SMALL.temperature or 0.0, keyed=False, repeats=False, cancels=False,
         continues=False, serves=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Case]:
+    """Models behind a server that keeps a count of its own."""
+    models = [FakeModel("S", Solver(0.6)), FakeModel("prm", marks=Scorer(auc=0.9, per="step", classes=2))]
+    with serving(FakeServer(models, pace=Pace(rate=100, first=0.001, chunk=1))) as server:
+        here = (Server(server.url),)
+        entries = {
+            "S": Entry("S", "openai", "S", ModelCard("S", "1"), here, max_tokens=512),
+            "prm": Entry("prm", "openai", "prm", ModelCard("prm", "1"), here, scoring=Scoring("process", "qwen-prm")),
+        }
+        with open_openai(entries, read=last_line, instruction="Box it.") as world:
+            yield Case(
+                world,
+                "S",
+                "What is 12 + 30 * 2 - 7?",
+                scorer="prm",
+                step="\n\n",
+                says=lambda state: state.get("text", ""),
+                made=lambda: server.counts.generated,
+                late=4,  # at 100 tokens a second, a hang-up that takes 40 ms to be heard
+            )
+
+
+@every_check()
+def test_models_behind_a_server(check: Callable[[Case], None], served: Case) -> None:
+    run_check(check, served)
 
 
 @every_check()
