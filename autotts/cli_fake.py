@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -51,6 +49,8 @@ def fake_server(
     The models solve sums such as "What is 12 + 30 * 2?" step by step and err as models do, or score answers to them.
     Nothing is computed and nothing is reached, so studies can be tried in seconds, with slow or faulty servers too.
     """
+    import asyncio
+
     from autotts.worlds.fake_server import FakeServer, Faults, Pace
     from autotts.worlds.fake_server.ready import ready
 
@@ -75,6 +75,9 @@ def fake_server(
 
 async def _serve(server: FakeServer, names: tuple[str, ...], has_key: bool, as_json: bool) -> None:
     """Serve until the process is told to end."""
+    import asyncio
+    import signal
+
     from autotts.report.terminal import say
     from autotts.worlds.fake_server.ready import models_toml
 
