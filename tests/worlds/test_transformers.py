@@ -15,7 +15,7 @@ import pytest
 from autotts.core.cost import ModelCard
 from autotts.core.plan import Draw
 from autotts.errors import BackendError, InputError
-from autotts.worlds.models.entry import Entry, Template, Thinking
+from autotts.worlds.models.entry import Entry, Scoring, Template, Thinking
 from tests.worlds.contract import Case, every_check, run_check
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from autotts.worlds.decoding import Batch, Row, sample, uniform  # noqa: E402
 from autotts.worlds.local import Asked  # noqa: E402
 from autotts.worlds.transformers import open_transformers  # noqa: E402
-from tests.worlds.tiny_llama import VOCABULARY, make_llama, tokenizer  # noqa: E402
+from tests.worlds.tiny_llama import VOCABULARY, make_llama, make_scorer, tokenizer  # noqa: E402
 
 PROMPT = "12+34*5="
 ENTRY = Entry(
@@ -54,13 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def case(folder: Path) -> Iterator[Case]:
-    with opened(folder) as world:
+def case(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    marks = make_scorer(tmp_path_factory.mktemp("scorer"), folder)
+    scorer = Entry("orm", "transformers", str(marks), ModelCard("orm", "1"), scoring=Scoring("outcome", "classify"))
+    entries = {"T": replace(ENTRY, served=str(folder)), "orm": scorer}
+    with open_transformers(entries, read=lambda text: text[-4:] or None, unit="tokens") as world:
         line = world._lines["T"]
         yield Case(
             world,
             "T",
             PROMPT,
+            scorer="orm",
             step="\n",
             says=lambda state: state.get("text", ""),
             made=lambda: line.written,

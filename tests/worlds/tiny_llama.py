@@ -52,6 +52,18 @@ def make_llama(
     return folder
 
 
+def make_scorer(folder: Path, drawing: Path) -> Path:
+    """Write an outcome reward model of the same shape as a model that draws, with a head of one number."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(drawing, num_labels=1)
+    LlamaForSequenceClassification(config).eval().save_pretrained(folder)
+    tokenizer(chat=True).save_pretrained(folder)
+    return folder
+
+
 def tokenizer(chat: bool = False) -> Any:
     """One token for each character."""
     from tokenizers import Regex, Tokenizer
