@@ -448,10 +448,13 @@ def test_a_score_lives_on_while_somebody_waits_for_it() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"cache_block": 4}, {"continues": "ids", "cached": True, "tokenize": True, "running_usage": True}),
+        (
+            {"cache_block": 4, "pace": Pace(rate=2000, chunk=2)},
+            {"continues": "ids", "cached": True, "tokenize": True, "running_usage": True, "cancel": True},
+        ),
         (
             {"openai": True},
-            {"continues": "none", "cached": False, "tokenize": False, "running_usage": False},
+            {"continues": "none", "cached": False, "tokenize": False, "running_usage": False, "cancel": None},
         ),
     ],
 )
@@ -461,7 +464,7 @@ def test_capabilities_are_found_by_what_a_server_does(options: dict[str, Any], e
             found = await probe(fleet, entry(server))
             assert {name: getattr(found, name) for name in expected} == expected
             assert found.logprobs and found.n and found.seed and found.temperature and found.usage
-            assert not found.thinking and not found.tools
+            assert not found.thinking
             assert set(found.missing) >= {name for name, value in expected.items() if value in (False, "none")}
             assert (await probe(fleet, entry(server, "thinker"))).thinking
             assert (

@@ -109,6 +109,7 @@ class _Asking:
     def __init__(self, sender: Sender, entry: Entry) -> None:
         self.sender = sender
         self.spent = 0
+        self._why = ""
         self._entry = entry
         self._chat = entry.template.form == "chat"
 
@@ -246,6 +247,7 @@ class _Asking:
             said, _ = await self.sender.draw(self._entry, form, meter, most=_MOST + len(asked))
         except Fault as fault:
             if fault.kind in (REQUEST, NONSENSE) and fault.status != 404:
+                self._why = str(fault)
                 return None
             raise
         self.spent += meter.calls * (said.prompt or len(asked)) + meter.lost + said.made
