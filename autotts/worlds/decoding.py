@@ -80,13 +80,13 @@ class _Slots:
     def fit(self, rows: int, slots: int, read: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()) -> None:
         """Make room; the first time, in the shape of what was read."""
         if not self.buffers:
-            self.buffers = [tuple(x.new_zeros((0, x.shape[1], 0, x.shape[3])) for x in pair) for pair in read]  # type: ignore[misc]
+            self.buffers = [(_empty(keys), _empty(values)) for keys, values in read]
         have_rows, _, have_slots, _ = self.buffers[0][0].shape
         if rows <= have_rows and slots <= have_slots:
             return
         rows = max(have_rows, _rounded(rows))
         slots = have_slots if slots <= have_slots else _rounded(slots * 5 // 4)
-        self.buffers = [tuple(_grown(x, rows, slots) for x in pair) for pair in self.buffers]  # type: ignore[misc]
+        self.buffers = [(_grown(keys, rows, slots), _grown(values, rows, slots)) for keys, values in self.buffers]
 
     def write(self, row: int, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], which: int, length: int) -> None:
         """Give a row what was read, which stands at the right end of row `which`."""
@@ -105,6 +105,10 @@ def _rounded(count: int) -> int:
     return -(-count // _STEP) * _STEP
 
 
+def _empty(read: torch.Tensor) -> torch.Tensor:
+    return read.new_zeros((0, read.shape[1], 0, read.shape[3]))
+
+
 def _grown(old: torch.Tensor, rows: int, slots: int) -> torch.Tensor:
     new = old.new_zeros((rows, old.shape[1], slots, old.shape[3]))
     new[: old.shape[0], :, : old.shape[2]] = old
@@ -112,7 +116,7 @@ def _grown(old: torch.Tensor, rows: int, slots: int) -> torch.Tensor:
 
 
 class Batch:
-    """The rows of one model.
+    """The rows of one model; its methods are called in `torch.inference_mode()`.
 
     Parameters
     ----------
@@ -136,7 +140,6 @@ class Batch:
         self._device = model.device
         self._least = torch.finfo(model.dtype).min
 
-    @torch.inference_mode()
     def admit(self, rows: Sequence[Row]) -> list[Row]:
         """Read the prompts of rows and draw the first token of each; those that are finished by it are returned.
 
@@ -171,7 +174,6 @@ class Batch:
                 self._cache.write(i, read.layers_read, place[row.asked.ids], len(row.asked.ids))
         return [row for row in rows if row.finish is not None]
 
-    @torch.inference_mode()
     def step(self) -> list[Row]:
         """One more token for each row; those that are finished leave, and are returned."""
         places = torch.tensor([len(row.asked.ids) + len(row.made) - 1 for row in self.rows], device=self._device)
@@ -195,7 +197,6 @@ class Batch:
             self.leave(finished)
         return finished
 
-    @torch.inference_mode()
     def leave(self, rows: Iterable[Row]) -> None:
         """Rows give up their places; the last ones move up."""
         going = set(map(id, rows))

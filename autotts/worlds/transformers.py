@@ -93,23 +93,30 @@ class Running:
     # ------------------------------------------------------------------ in the thread
 
     def _work(self) -> None:
+        import torch
+
         batch = self._batch
         try:
-            while self._wait():
-                rows = self._joining = self._next()
-                finished = batch.admit(rows) if rows else []
-                gone = [row for row in batch.rows if row.cancelled]
-                if gone:
-                    batch.leave(gone)
-                if not rows and batch.rows:
-                    finished = batch.step()
-                _tell([*finished, *batch.rows])
+            with torch.inference_mode():
+                while self._wait():
+                    self._turn(batch)
         except BaseException as error:
             self._broken = error
         with self._lock:
             left, why = [*self._queue, *self._joining, *batch.rows], self._failure()
             self._queue.clear()
         _tell(left, why)
+
+    def _turn(self, batch: Batch) -> None:
+        """Let rows join, or make one more token for each."""
+        rows = self._joining = self._next()
+        finished = batch.admit(rows) if rows else []
+        gone = [row for row in batch.rows if row.cancelled]
+        if gone:
+            batch.leave(gone)
+        if not rows and batch.rows:
+            finished = batch.step()
+        _tell([*finished, *batch.rows])
 
     def _wait(self) -> bool:
         """Sleep until there is work; False is the end."""

@@ -158,6 +158,7 @@ def test_random_numbers_are_spread_and_differ_by_seed_and_place() -> None:
     assert abs(float(numbers.mean()) - 0.5) < 0.03
 
 
+@torch.inference_mode()
 def test_rows_join_and_leave_without_changing_the_others(folder: Path) -> None:
     """Against each row alone: rows of many lengths that come at many moments, some cancelled."""
     model = model_of(folder)
