@@ -16,6 +16,7 @@ import typer
 from autotts import __version__
 from autotts.cli_evaluate import evaluate
 from autotts.cli_fake import fake_server
+from autotts.cli_models import models_app
 from autotts.cli_options import (
     AgentKeyOption,
     AgentModelOption,
@@ -55,7 +56,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="List the models that can be asked.", no_args_is_help=True, rich_markup_mode=None)
 
 TaskOption = Annotated[
     str, typer.Option("--task", help="Name of a task (see `autotts tasks`), or a .jsonl, .csv or .parquet file.")
@@ -242,15 +242,6 @@ def list_strategies() -> None:
 
 app.add_typer(models_app, name="models")
 app.add_typer(pool_app, name="pool")
-
-
-@models_app.command("list")
-def list_models() -> None:
-    """List the embedded models, with what one draw of each gets right by level."""
-    from autotts.report.lists import Card, models_table
-    from autotts.worlds.tiny import shelf
-
-    _say(models_table([Card(**entry) for entry in shelf()]))
 
 
 @app.command()

@@ -44,13 +44,15 @@ class Fit:
     notes: tuple[str, ...] = ()
 
 
-def fit(records: Sequence[Record], *, batch: int | None = None, pad: int = 128) -> Fit:
+def fit(records: Sequence[Record], *, batch: int | None = None, pad: int = 128, reads: bool = False) -> Fit:
     """The speed that fits the records best.
 
     Parameters
     ----------
     batch
         Sequences that usually run at once, for prices; the largest batch of the records if None.
+    reads
+        Whether the model reads and writes nothing, as reward models do: prefill is all that there is.
 
     Raises
     ------
@@ -68,8 +70,9 @@ def fit(records: Sequence[Record], *, batch: int | None = None, pad: int = 128) 
     checked = [_checked(record, i) for i, record in enumerate(records)]
     if len(checked) < LEAST:
         raise InputError(f"a speed needs at least {LEAST} measurements, found {len(checked)}: measure more sizes")
-    missing = _untold(checked, pad)
-    columns = [i for i, name in enumerate(NAMES) if name not in missing]
+    names = NAMES[:3] if reads else NAMES
+    missing = {name: why for name, why in _untold(checked, pad).items() if name in names}
+    columns = [i for i, name in enumerate(names) if name not in missing]
     seconds = np.array([r.seconds for r in checked])
     design = np.array([_terms(r, pad) for r in checked])
     found = np.zeros(len(NAMES))

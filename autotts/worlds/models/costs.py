@@ -22,25 +22,30 @@ LATENCY_KEYS: Final = (*COEFFICIENTS, "batch", "pad", "r2", "worst")
 _LEAST: Final = 1000  # fewer parameters than any model has: a count in billions, given by mistake
 
 
-def read_card(table: Table, start: ModelCard) -> ModelCard:
-    """A card with a table's own keys over those of `start`; what does not fit together is an error."""
+def read_card(table: Table, start: ModelCard, *, reads: bool = False) -> ModelCard:
+    """A card with a table's own keys over those of `start`; what does not fit together is an error.
+
+    `reads` says that the model reads and writes nothing, as reward models do.
+    """
     own: dict[str, Any] = {key: table.whole(key, least=_LEAST, example="4.02e9") for key in _COUNTS}
     own |= {key: table.whole(key) for key in (*_SHAPE, *_EXPERTS)}
     own |= {key: table.choice(key, tuple(BYTES), "") for key in _FORMS if key in table.data}
     own |= {key: table.number(key) for key in _PRICES}
     given = {key: value for key, value in own.items() if value is not None}
     if "latency" in table.data:
-        given["latency"] = read_latency(table.table("latency"))
+        given["latency"] = read_latency(table.table("latency"), reads=reads)
     card = replace(start, **_with_experts(table, start, given))
     _check(table, card)
     return card
 
 
-def read_latency(table: Table) -> Latency:
+def read_latency(table: Table, *, reads: bool = False) -> Latency:
     """A measured speed, as `autotts models measure` writes it."""
     table.only(LATENCY_KEYS)
     found: dict[str, float] = {key: table.number(key) or 0.0 for key in COEFFICIENTS}
-    if not (found["n"] or found["k0"] or found["m"]):
+    if reads and not (found["a"] or found["b"] or found["c"]):
+        raise table.wrong("c", "seconds of a prompt (a, b, c) above 0", "none")
+    if not reads and not (found["n"] or found["k0"] or found["m"]):
         raise table.wrong("n", "seconds of a generated token (n, k0, m) above 0", "none")
     fitted = {key: table.data.get(key) for key in ("r2", "worst")}
     for key, value in fitted.items():

@@ -193,7 +193,8 @@ def _entry(name: str, table: Table, own: Table, start: _Start, folder: Path, env
         if embedded and key not in _EMBEDDED:
             raise table.wrong(key, f"only {', '.join(_EMBEDDED)} of an embedded model", "more")
     revision = start.card.revision if embedded else table.text("revision", empty=True)
-    card = read_card(own, start.card)
+    scoring = _embedded_scoring(served) if embedded else _scoring(table)
+    card = read_card(own, start.card, reads=scoring is not None and scoring.kind != "judge")
     return Entry(
         name=name,
         engine=engine,
@@ -203,7 +204,7 @@ def _entry(name: str, table: Table, own: Table, start: _Start, folder: Path, env
         revision=revision,
         template=_template(table.table("template")),
         thinking=_thinking(table.table("thinking")),
-        scoring=_embedded_scoring(served) if embedded else _scoring(table),
+        scoring=scoring,
         max_tokens=most or min(_MAX_TOKENS, context or _MAX_TOKENS),
         context=context,
         extra=_extra(table.table("extra"), engine),
