@@ -155,6 +155,7 @@ async def goes_on(world: OpenAI, stop: str | int) -> None:
     root, start = world.root(PROMPT)
     one = await answer(world, Draw(root, Spec(model="small", temperature=0.0)), start)
     node, state, made = root, start, 0
+    template = world.entries["small"].template
     spec = Spec(model="small", temperature=0.0, stop=stop)
     for depth in range(1, 40):
         reply = await answer(world, Draw(node, spec), state, depth)
@@ -164,6 +165,7 @@ async def goes_on(world: OpenAI, stop: str | int) -> None:
         if node.done:
             break
         assert node.answer is None
+        assert template.form == "text" or (state["ids"] is not None) == (template.continues == "ids")
         assert stop != "step" or state["text"].endswith("\n\n")
         assert stop == "step" or node.tokens == stop
     assert depth > 2
