@@ -21,7 +21,7 @@ from autotts.worlds.models.entry import Entry
 from autotts.worlds.servers import Retries, Timeouts
 
 # A server that does not work is told of at once, and not waited for as in a study.
-IMPATIENT: Final = Retries(tries=3, first=0.2, longest=1.0, patience=0.0)
+IMPATIENT: Final = Retries(tries=5, first=0.05, longest=0.25, patience=0.0)
 SOON: Final = Timeouts(connect=5.0, first=120.0, between=60.0, total=600.0)
 _OWN: Final = range(400, 500)  # statuses that say that the request is wrong; 408 and 429 are the server's matter
 _NOT_OWN: Final = (408, 429)
@@ -99,8 +99,9 @@ async def timed(world: Bench, model: str, prompt: str, *, number: int = 0, begun
 
     def came(count: int) -> bool:
         nonlocal made
-        made += count
-        moments.append((clock() - begun, made))
+        if count > 0:
+            made += count
+            moments.append((clock() - begun, made))
         return True
 
     meter.moved = came
