@@ -3,7 +3,8 @@
 Each process holds so much of the limit as what it runs may come to, and a quarter more while there is plenty, so that
 the database is asked once for many draws. What it holds is written down before anything is sent; what it spends
 is written down with the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had
-not spent is charged as lost by whoever comes next.
+not spent is charged as lost by whoever comes next. Where there is no limit nothing is held: nobody has to know the most
+that was in flight.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class _Purse:
     # ------------------------------------------------------------ asked by the ledger
 
     def holds(self, parts: int) -> bool:
-        return self.free >= parts
+        return self._ledger.limit is None or self.free >= parts
 
     def set_aside(self, parts: int) -> None:
         with self._lock:
@@ -212,7 +213,7 @@ class _Purse:
             with self._lock:
                 given = self.free - min(keep, max(0, self.free))  # negative where more was charged than was held
                 self.free -= given
-                held = max(0, self.reserved + self.free)
+                held = 0 if self._ledger.limit is None else max(0, self.reserved + self.free)
                 return Wish(self._total, self._news(written), held, least, most, spare)
 
         with self._turning:

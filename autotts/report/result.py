@@ -226,6 +226,7 @@ class Spend(Part):
     search: float | None = None
     confirm: float | None = None
     by_model: dict[Words, float | None] = {}
+    by_kind: dict[Words, float | None] = {}
     draws: int | None = None
     reused: int | None = None
     scores: int | None = None

@@ -190,12 +190,24 @@ _LEVELS_CROSSED = (
 )
 
 
+_KINDS = {
+    "drawn": "finished draws",
+    "scored": "scores of reward models",
+    "judged": "verdicts of judges",
+    "cancelled": "cancelled draws",
+    "failed": "draws and scores that failed",
+    "lost": "attempts that came to nothing",
+    "proposed": "proposals",
+}
+
+
 def spent(found: Result) -> Html:
     """What the study itself took."""
     spend = found.spend
     total = spend.total or 0.0
     parts = [("search", spend.search), ("confirmation", spend.confirm)]
     models = [(f"model {plain(name)}", value) for name, value in spend.by_model.items()]
+    models += [(_KINDS.get(kind, plain(kind)), value) for kind, value in spend.by_kind.items()]
     columns = [Column("spent on"), Column("amount", "n"), Column("share", "n"), Column("")]
     known = max([total, *(v or 0.0 for _, v in parts), *(v or 0.0 for _, v in models)])
     rows = [

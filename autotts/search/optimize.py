@@ -15,6 +15,7 @@ import optuna
 
 from autotts.core.progress import Watcher
 from autotts.core.task import Task
+from autotts.engine.shared import SharedLedger
 from autotts.errors import InputError, StoreError
 from autotts.policy.files import write_atomic
 from autotts.policy.schema import Policy
@@ -121,17 +122,20 @@ def optimize(
         if url is None:
             alone(study.meta, name, out)
         study.meta.claim(name, study.identity())
-        if agent is not None:
-            study.agent = agent.made(recipe, study.ledger, study.meta, name)
-        study.settle(used(engine))
+        earlier = study.taken(used(engine))
+        limit = None if recipe.search_amount is None else recipe.search_amount.parts
         levels = study.levels(optunas)
         study.outcomes = Outcomes(engine)
-        with Samples(engine) as samples:
-            for root, state in roots:
-                samples.put_root(root, state)
-            with one_thread():
-                stopped, choice, confirmed = asyncio.run(_in_session(study, levels, samples))
-        result = study.result(levels, stopped, choice, confirmed, command)
+        with SharedLedger(engine, name, recipe.unit, limit, seed=lambda: earlier) as shared:
+            proposing = None if agent is None else agent.made(recipe, shared.ledger, study.meta, name)
+            study.pay_from(shared.ledger, proposing)
+            with Samples(engine, beside=shared.beside) as samples:
+                for root, state in roots:
+                    samples.put_root(root, state)
+                with one_thread():
+                    stopped, choice, confirmed = asyncio.run(_in_session(study, levels, samples))
+            spent = shared.settled()
+        result = study.result(levels, stopped, choice, confirmed, command=command, settled=spent)
     policy = export(
         recipe=recipe,
         task=task,

@@ -30,6 +30,7 @@ class Spent:
     search: int
     confirm: int
     by_model: Mapping[str, int]
+    by_kind: Mapping[str, int]
     draws: int
     reused: int
     tokens: int
@@ -83,6 +84,7 @@ def assemble(
             "search": spent.search,
             "confirm": spent.confirm,
             "by_model": dict(spent.by_model),
+            "by_kind": dict(spent.by_kind),
             "draws": spent.draws,
             "reused": spent.reused,
             "tokens": spent.tokens,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ import optuna
 
 from autotts.core.progress import Watcher
 from autotts.core.task import Task
-from autotts.engine.capped import Capped, Ledger
+from autotts.engine.capped import DRAWN, JUDGED, SCORED, Capped, Ledger
 from autotts.engine.memo import Memo
 from autotts.errors import BudgetError, InputError, SearchBudgetReached
 from autotts.predict import levels as predict
@@ -50,6 +51,7 @@ from autotts.worlds.catalogue import Bench
 from autotts.worlds.epochs import Epoch
 
 AGENT, PROPOSED = "agent", "proposed"  # in the ledger
+IN_FLIGHT = "in flight when a run was killed"
 Done: TypeAlias = tuple[tuple[str, str], Choice, Confirmed]  # why the search stopped; what was chosen and confirmed
 EVERY = 0.1  # seconds between two snapshots
 SEARCH_SHARE = 0.5  # of --search-budget, for the search; the rest is for the confirmation
@@ -89,7 +91,7 @@ class Study:
     watch: Watcher | None
     began: float = field(default_factory=time.monotonic)
     memos: list[Memo] = field(default_factory=list)
-    ledger: Ledger = field(init=False)
+    ledger: Ledger = field(default_factory=Ledger)
     tally: Tally = field(default_factory=Tally)
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
@@ -101,10 +103,6 @@ class Study:
     shown: float = 0.0
     before: int = 0
     charged: int = 0  # to the agent, of the parts that were spent
-
-    def __post_init__(self) -> None:
-        amount = self.recipe.search_amount
-        self.ledger = Ledger(None if amount is None else amount.parts)
 
     @property
     def cap(self) -> int | None:
@@ -288,19 +286,27 @@ class Study:
 
     # ------------------------------------------------------------ money and figures
 
-    def settle(self, stored: Sequence[Used]) -> None:
-        """Charge what earlier runs drew, so that a search budget holds over all of them."""
+    def taken(self, stored: Sequence[Used]) -> dict[tuple[str, str], int]:
+        """What earlier runs drew, by (binding id, kind), in parts; their tokens are counted as made before."""
         by_id = {f"{b.id}#{epoch}": b for b in self.world.bindings.values() for epoch in (0, 1)}
         by_id |= {self.world.bindings[s].id: self.world.bindings[s] for s in self.world.scorers}
+        out: dict[tuple[str, str], int] = {}
         for row in stored:
             binding = by_id.get(row.binding)
             if binding is not None:
                 whole = row.prompt + row.cached
                 one = binding.prices.of_prompt(whole, row.prompt) + binding.prices.of_generated(whole, row.generated)
-                self.ledger.settle(row.binding, row.kind, reserved=0, parts=row.count * one)
+                kind = DRAWN if row.kind != "score" else JUDGED if binding.max_tokens else SCORED
+                out[row.binding, kind] = out.get((row.binding, kind), 0) + row.count * one
                 self.before += row.count * row.generated
-        if self.agent is not None:
-            self._charge(self.agent)
+        return out
+
+    def pay_from(self, ledger: Ledger, agent: Agent | None) -> None:
+        """Pay from a ledger; what it says of the agent is charged already."""
+        self.ledger, self.agent = ledger, agent
+        self.charged = ledger.by.get((AGENT, PROPOSED), 0)
+        if agent is not None:
+            self._charge(agent)
 
     def _split(self, earlier: int) -> None:
         """How much of the spend was for the search: of all runs together, as the database remembers it."""
@@ -326,15 +332,17 @@ class Study:
         stopped: tuple[str, str],
         choice: Choice,
         confirmed: Confirmed,
+        *,
         command: str,
+        settled: Mapping[tuple[str, str], int],
     ) -> dict[str, Any]:
-        """The study's result as data."""
+        """The study's result as data; `settled` is what it has spent, by (binding id, kind)."""
         assert self.rounds is not None
-        by_model: dict[str, int] = {}
+        by_model, by_kind = Counter[str](), Counter[str]()
         roles = {b.id: role for role, b in self.world.bindings.items()}
-        for (name, _), parts in self.ledger.by.items():
-            role = roles.get(name.rsplit("#", 1)[0], name)
-            by_model[role] = by_model.get(role, 0) + parts
+        for (name, kind), parts in settled.items():
+            by_model[roles.get(name.rsplit("#", 1)[0], name or IN_FLIGHT)] += parts
+            by_kind[kind] += parts
         return assemble(
             name=self.name,
             recipe=self.recipe,
@@ -347,8 +355,9 @@ class Study:
             proposed=self._proposed(),
             spent=Spent(
                 search=self.searched,
-                confirm=self.ledger.spent - self.searched,
+                confirm=sum(settled.values()) - self.searched,
                 by_model=dict(sorted(by_model.items())),
+                by_kind=dict(sorted(by_kind.items())),
                 draws=sum(m.made for m in self.memos),
                 reused=sum(m.reused for m in self.memos),
                 tokens=self.before + self.tokens,

@@ -152,6 +152,7 @@ def result() -> Json:
         "spend": {
             "unit": "flops", "total": 1.62e13, "search": 1.21e13, "confirm": 4.1e12,
             "by_model": {"S": 1.1e12, "M": 3.9e12, "L": 1.02e13, "prm": 1.0e12},
+            "by_kind": {"drawn": 1.51e13, "scored": 1.0e12, "lost": 1e11},
             "draws": 61234, "reused": 148211, "scores": 20411, "tokens": 2_812_345, "seconds": 83.4,
             "search_budget": None,
         },
