@@ -125,6 +125,7 @@ def measure(
     from autotts.report.models import measured_table
     from autotts.report.terminal import say
     from autotts.search.speeds import failed
+    from autotts.search.timing import brief
 
     entries = _entries(file, models)
     found: list[Measured | AutottsError] = []
@@ -133,8 +134,8 @@ def measure(
         result = _measured(entry, file, batch=batch, ask=not yes and sys.stdin.isatty())
         found.append(result)
         if isinstance(result, AutottsError):
-            print(f"autotts: {result}", file=sys.stderr)
-            shown.append({"model": entry.name, "problem": str(result)})
+            print(f"autotts: {brief(result)}", file=sys.stderr)
+            shown.append({"model": entry.name, "problem": brief(result)})
             continue
         shown.append(result.as_dict())
         if not as_json:

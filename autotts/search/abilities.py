@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from autotts.core.strategy import Role, knobs
 from autotts.errors import AutottsError, BackendError, InputError
-from autotts.search.timing import IMPATIENT, SOON, Timed, alone, opened_alone, scored, timed
+from autotts.search.timing import IMPATIENT, SOON, Timed, alone, brief, opened_alone, scored, timed
 from autotts.strategies import STRATEGIES
 from autotts.worlds.catalogue import session
 from autotts.worlds.models.entry import Entry
@@ -158,7 +158,7 @@ async def _checked(entry: Entry, where: str) -> Checked:
             row = replace(row, score=await _score(entry))
         return replace(row, can=await _abilities(entry))
     except (BackendError, Fault) as error:
-        return replace(row, state=DOWN, problem=str(error).partition(" What was finished is kept")[0])
+        return replace(row, state=DOWN, problem=brief(error))
     except AutottsError as error:
         return replace(row, state=WRONG, problem=str(error))
 

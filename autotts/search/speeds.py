@@ -29,6 +29,7 @@ REPEATS: Final = 3  # of each draw alone
 _USUAL: Final = 512  # tokens of the prompt that tokens a second are told for
 _LEAST_TOKENS: Final = 16  # below that a draw tells nothing of a token's time
 _LEAST_SHARE: Final = 0.25  # of its tokens that a draw must write while all of its batch do
+_STRAGGLERS: Final = 16  # of so many draws side by side one may be out of step
 _SHORT: Final = 0.75  # of the wanted tokens: an answer below that ended by itself
 # Fields that have an answer go on, by engine; some servers refuse them.
 _FORCED: Final[Mapping[str, tuple[str, ...]]] = {"openai": ("ignore_eos", "min_tokens"), "vllm": ("min_tokens",)}
@@ -350,12 +351,14 @@ def _alone(found: Timed) -> list[Record]:
 def _beside(found: Sequence[Timed], singles: Sequence[Timed]) -> Record | None:
     """What draws side by side tell, from when all were being written to when the first was done; None for too little.
 
-    So many tokens more than the first ones took so long, which is set behind the prefill of a draw alone.
+    So many tokens more than the first ones took so long, which is set behind the prefill of a draw alone. Of many draws
+    a few may come late or end early.
     """
     if not singles:
         return None
-    since, until = max(one.first for one in found), min(one.ends for one in found)
-    gained = fmean(one.made_by(until) - one.made_by(since) for one in found) if until > since else 0.0
+    odd = len(found) // _STRAGGLERS
+    since, until = sorted(one.first for one in found)[-1 - odd], sorted(one.ends for one in found)[odd]
+    gained = median(one.made_by(until) - one.made_by(since) for one in found) if until > since else 0.0
     tokens = int(gained)
     if tokens < max(2.0, _LEAST_SHARE * fmean(one.generated for one in found)):
         return None

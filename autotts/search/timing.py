@@ -166,6 +166,11 @@ def opened_alone(entry: Entry, *, retries: Retries = IMPATIENT) -> Iterator[Benc
         yield bench
 
 
+def brief(error: Exception) -> str:
+    """What an error says here, where nothing was waited for and there is nothing to go on with."""
+    return str(error).partition(" What was finished is kept")[0].replace(" after 0 s of trying", "")
+
+
 def alone(entry: Entry, index: int) -> Entry:
     """The same model on one of its servers only."""
     return replace(entry, servers=(entry.servers[index],))

@@ -14,7 +14,7 @@ import pytest
 from autotts.core.cost import PARTS, ModelCard
 from autotts.errors import BackendError, InputError
 from autotts.estimate.latency import Record, fit
-from autotts.search.speeds import Expected, Measured, Sizes, failed, measure, sizes_of
+from autotts.search.speeds import Expected, Measured, Sizes, _beside, failed, measure, sizes_of
 from autotts.search.timing import Timed, opened_alone, scored, timed
 from autotts.worlds.catalogue import session
 from autotts.worlds.fake_server import FakeModel, FakeServer, Faults, Judge, Pace, Scorer, Solver, echo, serving
@@ -112,6 +112,25 @@ def test_a_score_is_timed_and_one_that_cannot_be_read_is_an_error() -> None:
 
 
 # ---------------------------------------------------------------- speeds
+
+
+def steady(first: float, *, rate: float = 100.0, tokens: int = 101) -> Timed:
+    """A draw whose tokens come one after another."""
+    return Timed(50, tokens, tuple((first + i / rate, 1.0 + i) for i in range(tokens)))
+
+
+def test_side_by_side_only_the_time_counts_in_which_all_write() -> None:
+    singles = [steady(0.2, rate=400.0), steady(0.1, rate=400.0), steady(0.3, rate=400.0)]
+    record = _beside([steady(0.5), steady(0.75), steady(1.0), steady(0.6)], singles)
+    # From 1.0, when the last began, to 1.5, when the first was done; behind 0.2 s of prefill.
+    assert record is not None
+    assert (record.prompt, record.generated, record.batch) == (50, 51, 4)
+    assert record.seconds == pytest.approx(0.7)
+    assert _beside([steady(0.5), steady(1.4)], singles) is None  # a tenth of it was side by side
+    assert _beside([steady(0.5), steady(2.0)], singles) is None
+    assert _beside([steady(0.5), steady(0.5)], []) is None
+    many = _beside([*(steady(0.5) for _ in range(15)), steady(2.0)], singles)
+    assert many is not None and (many.generated, many.batch) == (101, 16)
 
 
 def test_a_known_rate_is_found_again_and_prices_in_seconds_follow(tmp_path: Path) -> None:
