@@ -36,6 +36,7 @@ def optimize(
     watch: Watcher | None = None,
     agent: AgentOptions | None = None,
     environ: Mapping[str, str] | None = None,
+    allow_unsafe_code: bool = False,
 ) -> Found:
     """Search for the best way to spend a budget, confirm it on held-out prompts, write a policy file.
 
@@ -57,6 +58,8 @@ def optimize(
         The language model that proposes arms, where the recipe's `proposer` names "agent".
     environ
         Where the keys are that a models.toml among the recipe's models names by `key_env`, such as `os.environ`.
+    allow_unsafe_code
+        Run programs that models write without a sandbox, where there is none.
 
     Returns
     -------
@@ -79,7 +82,9 @@ def optimize(
     >>> found.result["accuracy"]  # doctest: +SKIP
     {'value': 0.93, 'low': 0.91, 'high': 0.95}
     """
-    job = command.prepared(recipe, out=out, name=name, storage=storage, environ=environ or {})
+    job = command.prepared(
+        recipe, out=out, name=name, storage=storage, environ=environ or {}, unsafe=allow_unsafe_code
+    )
     job = replace(job, agent=agent)
     return study(job, watch)
 
@@ -260,6 +265,7 @@ def evaluate(
     cap: str | None = None,
     seed: int = 0,
     environ: Mapping[str, str] | None = None,
+    allow_unsafe_code: bool = False,
 ) -> dict[str, Any]:
     """Measure a policy, or one arm, on a task's test prompts, with fresh draws.
 
@@ -273,6 +279,8 @@ def evaluate(
         Models that may be used, or a models.toml; all embedded ones by default.
     environ
         Where the keys are that a models.toml names by `key_env`.
+    allow_unsafe_code
+        Run programs that models write without a sandbox, where there is none.
     prompts
         Test prompts a level, or in all for a task without levels.
     budget, cap
@@ -292,6 +300,7 @@ def evaluate(
             limits=Limits(budget, cap),
             seed=seed,
             environ=environ or {},
+            unsafe=allow_unsafe_code,
         )
     )
 

@@ -35,6 +35,7 @@ from autotts.cli_options import (
     PruningOption,
     StartOption,
     UnitOption,
+    UnsafeOption,
     WithoutOption,
     split,
 )
@@ -116,6 +117,7 @@ def optimize(
     params: ParamsOption = None,
     unit: UnitOption = None,
     probe_tokens: ProbeOption = None,
+    unsafe: UnsafeOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long study.")] = False,
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No estimate, no progress and no table.")] = False,
@@ -154,7 +156,8 @@ def optimize(
             _said(context.obj), chosen | extra, params or [], unit or "", out, storage, (study, quiet, as_json)
         )
         return
-    job = command.job(chosen, study, out, storage, command=_said(context.obj), environ=os.environ)
+    said = _said(context.obj)
+    job = command.job(chosen, study, out, storage, command=said, environ=os.environ, unsafe=unsafe)
     if agent:
         options = AgentOptions(
             agent, agent_model, agent_params, agent_price, agent_key_file, tuple(agent_without or ())
@@ -167,7 +170,7 @@ def optimize(
     if as_json:
         print(json.dumps(found.result))
     elif not quiet:
-        _show_result(found.result, found.out, job.recipe.task)
+        _show_result(found.result, found.out, job.recipe.task, job.models.where)
 
 
 def _estimate(job: Job, ask: bool) -> None:
@@ -193,16 +196,17 @@ def _watching(quiet: bool) -> Iterator[Any]:
         yield screen
 
 
-def _show_result(result: dict[str, Any], out: Path, task: str) -> None:
+def _show_result(result: dict[str, Any], out: Path, task: str, models: str = "") -> None:
     from autotts.report.tables import result_table
 
     _say(result_table(result))
-    example = "solve: 12+3*4" if task == "math" else "your prompt"
+    example = "solve: 12+3*4" if task == "math" and not models else "your prompt"
+    at = f" --models {shlex.quote(models)}" if models else ""
     lines = (
         "",
         f"Wrote {out / 'policy.json'}, result.json and report.html. Next:",
-        f"  autotts run {shlex.quote(str(out / 'policy.json'))} {shlex.quote(example)}",
-        f"  autotts evaluate {shlex.quote(str(out / 'policy.json'))} --task {shlex.quote(task)}",
+        f"  autotts run {shlex.quote(str(out / 'policy.json'))} {shlex.quote(example)}{at}",
+        f"  autotts evaluate {shlex.quote(str(out / 'policy.json'))} --task {shlex.quote(task)}{at}",
         f"  autotts dashboard {shlex.quote(str(out))}",
     )
     for line in lines:

@@ -18,6 +18,7 @@ from autotts.cli_options import (
     PoolOption,
     ProbeOption,
     UnitOption,
+    UnsafeOption,
     split,
 )
 from autotts.errors import InputError
@@ -44,6 +45,7 @@ def evaluate(
     unit: UnitOption = None,
     params: ParamsOption = None,
     probe_tokens: ProbeOption = None,
+    unsafe: UnsafeOption = False,
     seed: Annotated[int, typer.Option(help="Seed of the choice of prompts, and of orderings of a pool.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,6 +87,7 @@ def evaluate(
             limits=limits,
             seed=seed,
             environ=os.environ,
+            unsafe=unsafe,
         )
     _show(found, as_json)
 

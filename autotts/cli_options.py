@@ -14,6 +14,10 @@ ModelsOption = Annotated[
         help="Models to use, such as S,M, or a models.toml (see `autotts models list`).  [default: embedded]",
     ),
 ]
+UnsafeOption = Annotated[
+    bool,
+    typer.Option("--allow-unsafe-code", help="Run programs that models write without a sandbox, where there is none."),
+]
 BudgetOption = Annotated[
     str | None, typer.Option("--budget", help="Mean budget a prompt, such as 1e9flops or 200tokens.")
 ]

@@ -106,6 +106,7 @@ def job(
     *,
     command: str,
     environ: Mapping[str, str],
+    unsafe: bool = False,
 ) -> Job:
     """A job from options and, below them, a study file; `environ` holds the keys that a file of models names."""
     values: dict[str, Any] = {}
@@ -118,7 +119,7 @@ def job(
     if "task" not in values and "task" not in given:
         raise InputError("optimize: expected --task NAME or FILE (or --study FILE), found neither; try --task math")
     recipe = replace(recipe_from(values, str(study)), **given) if values else Recipe(**given)
-    return prepared(recipe, out=out, name=name, storage=url, command=command, environ=environ)
+    return prepared(recipe, out=out, name=name, storage=url, command=command, environ=environ, unsafe=unsafe)
 
 
 def with_agent(job: Job, agent: AgentOptions) -> Job:
@@ -139,11 +140,15 @@ def prepared(
     storage: str | None = None,
     command: str = "",
     environ: Mapping[str, str] = MappingProxyType({}),
+    unsafe: bool = False,
 ) -> Job:
-    """A job from a recipe; the task is found, and the models and strategies are known."""
+    """A job from a recipe; the task is found, and the models and strategies are known.
+
+    `unsafe` lets programs that models write run without a sandbox.
+    """
     models, names = catalogue(recipe.models, environ)
     models.drawing(names)
-    task = _task(recipe.task, models)
+    task = _task(recipe.task, models, unsafe)
     for strategy in recipe.strategies:
         if strategy not in STRATEGIES:
             raise InputError(f"unknown strategy {strategy!r}; expected some of {', '.join(STRATEGIES)}")
@@ -151,9 +156,14 @@ def prepared(
     return Job(recipe, task, name, Path(out) if out else Path("runs") / name, storage, command, models=models)
 
 
-def _task(name: str, models: Catalogue) -> Task:
+def _task(name: str, models: Catalogue, unsafe: bool) -> Task:
     """The task of a name; the embedded models' own problems are none for others, who get the same kind in words."""
-    return find(name if models.embedded or name != "math" else "reasoning_gym:math")
+    task = find(name if models.embedded or name != "math" else "reasoning_gym:math")
+    if task.grader != "code":
+        return task
+    from autotts.tasks.code import unit_tests
+
+    return replace(task, grade=unit_tests(unsafe=unsafe))
 
 
 def read_study(path: Path) -> tuple[dict[str, Any], str]:
@@ -188,10 +198,11 @@ def evaluated(
     limits: Limits,
     seed: int,
     environ: Mapping[str, str] = MappingProxyType({}),
+    unsafe: bool = False,
 ) -> dict[str, Any]:
     """The figures of a policy or an arm on a task's test prompts, with fresh draws."""
     shelf, names = catalogue(models, environ)
-    of = _task(task, shelf)
+    of = _task(task, shelf, unsafe)
     if isinstance(subject, Policy):
         unit, scorers = subject.unit, tuple(subject.scorers)
         needed = tuple(subject.models)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from autotts.strategies import POOLED
 from autotts.strategies.arms import name_of
 
 Floats = NDArray[np.float64]
+
+SLOW: Final = ("code", "reasoning_gym")  # graders that ask another process
 
 
 class Readable(World, Protocol):
@@ -106,10 +108,20 @@ class Runner:
     limit: int = 512  # prompts at a time
     tally: Tally = field(default_factory=Tally)
     _roots: dict[str, Node] = field(default_factory=dict)
+    _graded: dict[tuple[str, str], bool] = field(default_factory=dict)
     _gate: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.limit)
+
+    async def grade(self, answer: str, problem: Problem) -> bool:
+        """Whether an answer is right; a grader that runs programs does so beside the event loop, once for each."""
+        if self.task.grader not in SLOW:
+            return self.task.grade(answer, problem.answer)
+        name = answer, problem.answer
+        if name not in self._graded:
+            self._graded[name] = await asyncio.to_thread(self.task.grade, *name)
+        return self._graded[name]
 
     def root(self, problem: Problem) -> Node:
         """The node of a problem's prompt, known to the memo."""
@@ -127,7 +139,7 @@ class Runner:
         self.tally.tick()
         choice: Choice | None = out.choice
         answer = None if choice is None else choice.node.answer
-        correct = answer is not None and self.task.grade(answer, problem.answer)
+        correct = answer is not None and await self.grade(answer, problem)
         return Ran(answer, correct, out.cost, out.ended, out.ticks)
 
     async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> Drawn:
@@ -147,25 +159,34 @@ class Runner:
         """The draws of a family on some problems, as arrays."""
         self.tally.expect(len(problems))
         rows = await together(self.collect(p, of, count, by) for p in problems)
-        return self._arrays(problems, of, by, rows)
+        grades = await together(self._grades(p, drawn.nodes) for p, drawn in zip(problems, rows))
+        return self._arrays(problems, of, by, rows, grades)
 
-    def _arrays(self, problems: Sequence[Problem], of: Family, by: str | None, rows: Sequence[Drawn]) -> Pool:
+    async def _grades(self, problem: Problem, nodes: Sequence[Node]) -> dict[str, bool]:
+        """The grade of each answer among some draws."""
+        answers = dict.fromkeys(node.answer for node in nodes if node.answer is not None)
+        return {answer: await self.grade(answer, problem) for answer in answers}
+
+    def _arrays(
+        self,
+        problems: Sequence[Problem],
+        of: Family,
+        by: str | None,
+        rows: Sequence[Drawn],
+        grades: Sequence[Mapping[str, bool]],
+    ) -> Pool:
         prices = self.memo.bindings[of.model].prices
         scoring = None if by is None else self.memo.bindings[by].prices
         answers, correct, cost, tokens, texts, marks, mark_cost = ([] for _ in range(7))
         first = np.zeros(len(problems))
         later = np.zeros(len(problems))
         first_mark = np.zeros(len(problems))
-        for i, (problem, drawn) in enumerate(zip(problems, rows)):
+        for i, (drawn, graded) in enumerate(zip(rows, grades)):
             nodes, whole = drawn.nodes, drawn.prompt
             first[i] = prices.of_prompt(whole, whole)
             later[i] = prices.of_prompt(whole, 0)
             classes: dict[str, int] = {}
-            graded: dict[str, bool] = {}
             seen: dict[bytes, int] = {}
-            for node in nodes:
-                if node.answer is not None and node.answer not in graded:
-                    graded[node.answer] = self.task.grade(node.answer, problem.answer)
             answers.append([-1 if unread(n) else classes.setdefault(str(n.answer), len(classes)) for n in nodes])
             correct.append([not unread(n) and graded[str(n.answer)] for n in nodes])
             cost.append([prices.of_generated(whole, n.tokens) for n in nodes])

@@ -35,7 +35,7 @@ def samples(out: Path) -> int:
     ("argv", "words"),
     [
         ((), ("expected --task NAME or FILE", "try --task math")),
-        (("--task", "maths"), ("unknown task 'maths'", "math, or a file")),
+        (("--task", "maths"), ("unknown task 'maths'", "one of math, a file")),
         (("--task", "math", "--models", "S,Q"), ("unknown model 'Q'", "expected some of S")),
         (("--task", "math", "--strategies", "one,vot"), ("unknown strategy 'vot'", "one, vote, weighted_vote")),
         (("--task", "math", "--budget", "1e15flop"), ("--budget", "'1e15flop'", "did you mean 1e15flops?", AMOUNTS)),
@@ -232,7 +232,7 @@ def edited(change: Callable[[Any], Any]) -> Callable[[str], str]:
         (edited(lambda d: d["frontier"][0].update(budget=float("nan"))), ("NaN", "no such number")),
         (edited(lambda d: d["frontier"][0].update(budget=-5)), ("frontier[0].budget", "-5")),
         (edited(lambda d: d["models"]["S"]["binding"].update(id="S@old")), ("'S@old'", "autotts optimize again")),
-        (edited(lambda d: d["models"]["S"]["binding"].update(engine="vllm")), ("'vllm'", "embedded models")),
+        (edited(lambda d: d["models"]["S"]["binding"].update(engine="vllm")), ("(S)", "--models FILE")),
     ],
     ids=["cut", "empty", "newer", "requires", "negative", "strategy", "model", "arm", "nan", "budget", "old", "engine"],
 )
@@ -311,7 +311,7 @@ def test_a_wrong_file_of_prompts_is_named(
     ("there", "words"),
     [
         (b"notes of mine\nmore of them\n", ("line 1", "a line that is no answer")),
-        (b"\xff\xfe", ("expected answers of an earlier run",)),
+        (b"\xff\xfe", ("line 1", "a line that is no answer")),
         (b'{"prompt": "solve: 9+9", "answer": "18", "cost": 5}\n', ("line 1", "another prompt")),
         (b'{"prompt": "solve: 1+2", "answer": "3", "cost": 5, "policy": "0"}\n', ("answer of another policy",)),
     ],
