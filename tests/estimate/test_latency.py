@@ -84,6 +84,14 @@ def test_few_prompt_lengths_leave_out_what_they_cannot_tell() -> None:
     assert one.latency.prefill(100) == pytest.approx(KNOWN[1].prefill(100), rel=1e-5)
 
 
+def test_a_model_that_only_reads_has_a_prefill_and_nothing_else() -> None:
+    true = Latency(a=2e-9, b=3e-5, c=0.01)
+    found = fit([Record(i, 1, 1, true.prefill(i)) for i in (100, 500, 1000, 2000, 4000)], reads=True)
+    assert found.notes == ()
+    assert (found.latency.n, found.latency.k0, found.latency.m, found.latency.batch) == (0.0, 0.0, 0.0, 1)
+    assert found.latency.prefill(3000) == pytest.approx(true.prefill(3000), rel=1e-5)
+
+
 def test_records_that_cannot_tell_prefill_from_decode_are_refused() -> None:
     alike = [(i, 64, n) for i in (100, 1000, 4000) for n in (1, 4)]
     with pytest.raises(InputError, match="cannot tell a, b, c, n, k0, m apart: measure answers of two lengths"):

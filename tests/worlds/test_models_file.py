@@ -288,6 +288,14 @@ def test_experts_of_a_model_without_a_card_need_their_size(tmp_path: Path) -> No
         (HERE + "extra.x = inf", "extra.x: expected what JSON can hold"),
         (HERE + "latency = {n = 1, o = 2}", "latency: expected known keys only, found 'o'"),
         (HERE + "latency = {a = 1}", "latency.n: expected seconds of a generated token"),
+        (
+            HERE + 'scoring = {kind = "judge", shape = "score"}\nlatency = {a = 1}',
+            "latency.n: expected seconds of a generated token",
+        ),
+        (
+            HERE + 'scoring = {kind = "outcome", shape = "classify"}\nlatency = {n = 1}',
+            "latency.c: expected seconds of a prompt",
+        ),
         (HERE + "latency = {n = -1}", "latency.n: expected a number of at least 0, found -1"),
         (HERE + "variants = 3", "models.m.variants: expected a table, found 3"),
         (
@@ -533,6 +541,11 @@ def test_a_speed_in_one_line_is_replaced(tmp_path: Path) -> None:
     write_latency(path, "m", SPEED)
     entry = read_models(path, {})["m"]
     assert entry.max_tokens == 5 and entry.card.latency.batch == 32
+
+
+def test_a_reward_model_has_a_speed_without_generated_tokens(tmp_path: Path) -> None:
+    entry = one(tmp_path, HERE + 'scoring = {kind = "outcome", shape = "classify"}\nlatency = {b = 1e-5}')
+    assert entry.card.prices("s").prompt > 0 and entry.card.prices("s").generated == 0
 
 
 def test_a_link_goes_on_pointing_to_the_file(tmp_path: Path) -> None:
