@@ -254,6 +254,34 @@ def test_the_others_are_measured_where_one_is_down(cli: Cli, models: Path) -> No
     assert KEY not in ended.out + ended.err
 
 
+@pytest.mark.slow
+def test_models_in_this_process_are_checked_and_measured(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from tests.worlds.tiny_llama import make_llama, make_scorer
+
+    make_scorer(tmp_path / "scores", make_llama(tmp_path / "draws", context=512))
+    path = tmp_path / "models.toml"
+    path.write_text(
+        '[models.T]\nengine = "transformers"\npath = "draws"\ncontext = 512\nextra = { device = "cpu" }\n'
+        'template = { form = "text", user = "{prompt}" }\n\n[models.orm]\nengine = "transformers"\npath = "scores"\n'
+        'context = 512\nscoring = { kind = "outcome", shape = "classify" }\n',
+        encoding="utf-8",
+    )
+    ended = cli("models", "check", path, "--json")
+    rows = by_name(ended.out)
+    assert ended.code == 0, ended.err
+    assert [(row["where"], row["state"]) for row in rows.values()] == [("this process", "answers")] * 2
+    assert rows["T"]["can"]["continues"] == "ids" and rows["T"]["tokens_per_s"] > 0
+    assert "cached" in rows["T"]["off"]
+    ended = cli("models", "measure", path, "--batch", "2", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["written"] == ["T", "orm"]
+    entries = read_models(path, {})
+    assert entries["T"].card.prices("s").generated > 0
+    assert entries["orm"].card.latency is not None and entries["orm"].card.latency.prefill(100) > 0
+
+
 # ---------------------------------------------------------------- the names of strategies
 
 
