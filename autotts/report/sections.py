@@ -198,6 +198,7 @@ _KINDS = {
     "failed": "draws and scores that failed",
     "lost": "attempts that came to nothing",
     "proposed": "proposals",
+    "probed": "finding out what servers can",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autotts.core.strategy import Role, knobs
@@ -12,7 +12,7 @@ from autotts.search.timing import IMPATIENT, SOON, Timed, alone, brief, opened_a
 from autotts.strategies import STRATEGIES
 from autotts.worlds.catalogue import session
 from autotts.worlds.models.entry import Entry
-from autotts.worlds.openai.capabilities import OFF, Capabilities, probe
+from autotts.worlds.openai.capabilities import OFF, Capabilities, lacking, probe
 from autotts.worlds.servers import Fault, Fleet
 from autotts.worlds.servers.address import address_of
 
@@ -64,6 +64,12 @@ _OFF: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+_LACKS: Final[Mapping[str, str]] = {
+    "continues": "a way to go on with a partial answer",
+    "stop_reason": "word of what ended a completion, so that steps cannot be told from answers",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """How one server of a model did.
@@ -104,7 +110,7 @@ class Checked:
         """As JSON has it."""
         can = None
         if self.can is not None:
-            known = [one.name for one in fields(self.can) if self.draws or one.name in _SCORERS_OWN]
+            known = [name for name in OFF if self.draws or name in _SCORERS_OWN]
             can = {name: getattr(self.can, name) for name in known}
         return {
             "model": self.model,
@@ -125,6 +131,16 @@ def switched_off(ability: str) -> str:
     """What is switched off where an ability is missing."""
     strategies = _OFF.get(ability, ())
     return OFF[ability] + (f" ({', '.join(strategies)})" if strategies else "")
+
+
+def left_out(missing: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Strategies that cannot be run where models lack abilities (`missing`, by model), and why."""
+    out: dict[str, str] = {}
+    for model, abilities in missing.items():
+        for ability in abilities:
+            for strategy in _OFF.get(ability, ()):
+                out.setdefault(strategy, f"the server of {model} lacks {_LACKS[ability]}")
+    return out
 
 
 def where_of(entry: Entry) -> tuple[str, ...]:
@@ -199,6 +215,14 @@ async def _listed(entry: Entry) -> None:
             f"model {entry.name!r}: expected its server to have {entry.served!r}, found that it lists "
             f"{', '.join(sorted(listed)[:20])}: give `model` one of these names"
         )
+
+
+async def lacks(entry: Entry) -> tuple[list[str], int]:
+    """What a model that draws lacks for steps and probes, and the tokens that it took to ask its servers."""
+    if entry.engine in _INSIDE:
+        return [], 0
+    async with Fleet(retries=IMPATIENT, timeouts=SOON) as fleet:
+        return await lacking(fleet, entry)
 
 
 async def _abilities(entry: Entry) -> Capabilities:

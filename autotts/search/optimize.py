@@ -22,6 +22,7 @@ from autotts.policy.schema import Policy
 from autotts.predict.descriptors import Descriptors, describe_model, describe_task, this_machine
 from autotts.predict.threads import one_thread
 from autotts.search.agents import AgentOptions
+from autotts.search.contact import Contact
 from autotts.search.export import export
 from autotts.search.level import Level
 from autotts.search.memory import nearest, shelves
@@ -122,6 +123,8 @@ def optimize(
         if url is None:
             alone(study.meta, name, out)
         study.meta.claim(name, study.identity())
+        contact = Contact(models, study.meta, answering.bindings if world is None else {})
+        study.unable = contact.unable(recipe.strategies)
         earlier = study.taken(used(engine))
         limit = None if recipe.search_amount is None else recipe.search_amount.parts
         levels = study.levels(optunas)
@@ -129,6 +132,8 @@ def optimize(
         with SharedLedger(engine, name, recipe.unit, limit, seed=lambda: earlier) as shared:
             proposing = None if agent is None else agent.made(recipe, shared.ledger, study.meta, name)
             study.pay_from(shared.ledger, proposing)
+            for (binding, kind), parts in contact.charges.items():
+                shared.ledger.settle(binding, kind, reserved=0, parts=parts)
             with Samples(engine, beside=shared.beside) as samples:
                 for root, state in roots:
                     samples.put_root(root, state)

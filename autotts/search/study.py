@@ -24,6 +24,7 @@ from autotts.search.asking import Asking
 from autotts.search.book import Book, opened
 from autotts.search.choose import Choice, choose
 from autotts.search.confirm import Confirmed, Held, confirm
+from autotts.search.contact import words
 from autotts.search.evaluate import table_of
 from autotts.search.export import digest
 from autotts.search.level import Level, narrowed
@@ -99,6 +100,7 @@ class Study:
     agent: Agent | None = None
     asking: Asking | None = None
     recalled: Recalled | None = None  # past studies, where the search may begin from them
+    unable: Mapping[str, str] = field(default_factory=dict)  # strategies that these models cannot run, and why
     searched: int = 0
     shown: float = 0.0
     before: int = 0
@@ -115,7 +117,7 @@ class Study:
         for name in asked:
             if name not in STRATEGIES:
                 raise InputError(f"unknown strategy {name!r}; expected some of {', '.join(STRATEGIES)}")
-        kinds = usable({n: STRATEGIES[n] for n in asked}, self.world.scorers)
+        kinds = usable({n: STRATEGIES[n] for n in asked if n not in self.unable}, self.world.scorers)
         most = {m: int(self.recipe.largest * max(self.work.values()) / w) for m, w in self.work.items()}
         return Space(kinds, tuple(self.work), tuple(self.world.scorers), most)
 
@@ -171,6 +173,7 @@ class Study:
             )
             screen = Screen(seed=self.recipe.seed) if "before" in self.recipe.pruning else None
             self.asking = Asking(self.proposers(), Guided(), screen, self._charge)
+            self.asking.notes += words(self.unable)
             start = self._start()
             for level in levels:
                 level.queue += [(parse(arm), "remembered") for arm in start.arms.get(level.name, ())]

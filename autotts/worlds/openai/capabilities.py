@@ -103,6 +103,26 @@ async def probe(fleet: Fleet, entry: Entry) -> Capabilities:
         raise
 
 
+async def lacking(fleet: Fleet, entry: Entry) -> tuple[list[str], int]:
+    """What a model that draws lacks for steps and probes ("continues", "stop_reason"), and the tokens it took to ask.
+
+    Raises
+    ------
+    InputError
+        As `probe`.
+    """
+    asking = _Asking(Sender(fleet), entry)
+    try:
+        first = await asking.first()
+        stops, continues = await asking.stops(first), await asking.going_on()
+    except Fault as fault:
+        if fault.status == 404:
+            raise await not_served(asking.sender, entry, fault) from None
+        raise
+    missing = {"continues": continues == "none", "stop_reason": not stops}
+    return [name for name, lacks in missing.items() if lacks], asking.spent
+
+
 class _Asking:
     """Small requests to the servers of one entry; `spent` counts their tokens."""
 
@@ -115,17 +135,10 @@ class _Asking:
 
     async def drawing(self) -> Capabilities:
         """Of a model that draws."""
-        first = await self._say({"temperature": 0.0, "logprobs": True})
-        if first is None:
-            raise InputError(f"model {self._entry.name!r}: its server refuses the plainest completion in OpenAI's form")
+        first = await self.first()
         again = [await self._say({"temperature": 1.0, "seed": seed}, asked=_RANDOM) for seed in (1, 1, 2)]
         texts = ["" if said is None else said.thought + said.text for said in again]
-        words = _halves(first.text)[1].split()
-        stop = words[0] if words else ","
-        stopped = await self._say({"temperature": 0.0, "stop": [stop]})
-        continues = self._entry.template.continues
-        if continues == "auto":
-            continues = await self.way()
+        stops, continues = await self.stops(first), await self.going_on()
         refused = self.sender.refused(self._entry)
         return Capabilities(
             logprobs=first.mean_logprob is not None,
@@ -139,9 +152,28 @@ class _Asking:
             tokenize=await self._tokenizes(),
             tools=await self._tools(),
             thinking=bool(first.thought) or THOUGHT in first.text or THINK in first.text,
-            stop_reason=stopped is not None and stopped.stop == stop,
+            stop_reason=stops,
             temperature=False if "temperature" in refused else (True if texts[0] != texts[2] else None),
         )
+
+    async def first(self) -> Said:
+        """The plainest completion, which every server must answer."""
+        said = await self._say({"temperature": 0.0, "logprobs": True})
+        if said is None:
+            raise InputError(f"model {self._entry.name!r}: its server refuses the plainest completion in OpenAI's form")
+        return said
+
+    async def stops(self, first: Said) -> bool:
+        """Whether it says which stop string ended a completion."""
+        words = _halves(first.text)[1].split()
+        stop = words[0] if words else ","
+        said = await self._say({"temperature": 0.0, "stop": [stop]})
+        return said is not None and said.stop == stop
+
+    async def going_on(self) -> str:
+        """How a partial answer is gone on with: as the entry says, or as it is found to be possible."""
+        stated = self._entry.template.continues
+        return await self.way() if stated == "auto" else stated
 
     async def scoring(self) -> Capabilities:
         """Of a model that scores."""

@@ -254,7 +254,7 @@ async def not_served(sender: Sender, entry: Entry, fault: Fault) -> InputError:
         listed = ", ".join(sorted(await sender.listed(entry))[:20]) or "nothing"
     except (Fault, BackendError):
         return InputError(f"{fault}; is the address that of a server in OpenAI's form, up to the version (/v1)?")
-    return InputError(f"model {entry.name!r}: {fault}; the server lists {listed}: give `served` one of these names")
+    return InputError(f"model {entry.name!r}: {fault}; the server lists {listed}: give `model` one of these names")
 
 
 def _lose(meter: Meter, assembly: Assembly, fault: Fault) -> None:
