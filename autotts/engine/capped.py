@@ -5,9 +5,10 @@ It stands inside the memo, so that only work that is really done is counted; a p
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from autotts.core.cost import Prices
 from autotts.core.plan import Score
@@ -23,6 +24,7 @@ JUDGED = "judged"  # by a scorer that generates
 CANCELLED = "cancelled"  # draws and scores that nobody waited for, or that broke
 FAILED = "failed"  # draws and scores that ended without a value
 LOST = "lost"  # attempts that came to nothing, and what was in flight when a process died
+AHEAD: Final = 16  # orders for which parts are set aside, at most, while they wait for their backend
 KINDS = (DRAWN, SCORED, JUDGED, CANCELLED, FAILED, LOST)
 
 
@@ -69,16 +71,28 @@ class Capped:
         """Answer one order, if the ledger has room for it; `SearchBudgetReached` otherwise."""
         ledger, prices = self.ledger.opened(), self._price(order.binding)
         most = _most(order, prices)
-        await ledger.claim(most)
-        reserved = most
+        await ledger.claim(most, AHEAD)
+        reserved, ahead = most, True
 
         def again() -> None:
             nonlocal reserved
             if most * (meter.calls + 1) > reserved:
                 ledger.insist(most)
                 reserved += most
+            begin()
+
+        def begin() -> None:
+            nonlocal ahead
+            if ahead:
+                ahead = False
+                ledger.began()
+
+        def look() -> None:  # when the world has been asked: one that does not make it wait has begun
+            if not meter.waiting:
+                begin()
 
         meter.again = again
+        asyncio.get_running_loop().call_soon(look)
         try:
             reply = await self._world.answer(order, states, meter)
         except BaseException:
@@ -86,6 +100,7 @@ class Capped:
             raise
         finally:
             meter.again = None
+            begin()
         ledger.pay(reserved, _bill(order, reply, prices))
         return reply
 

@@ -92,6 +92,7 @@ class Ledger:
         self.by: dict[tuple[str, str], int] = {}
         self.path: tuple[Ledger, ...] = (self, *(() if parent is None else parent.path))
         self.line: deque[Claim] = deque()
+        self.ahead = 0
         self._purse = purse
 
     @property
@@ -141,8 +142,14 @@ class Ledger:
         if not self.reserve(parts):
             raise next((ledger for ledger in self.path if not ledger.fits(parts)), self.root).reached(parts)
 
-    async def claim(self, parts: int) -> None:
+    async def claim(self, parts: int, ahead: int | None = None) -> None:
         """Set so much aside, waiting in line while what is running may still give back enough.
+
+        Parameters
+        ----------
+        ahead
+            Of work that may have to wait for its backend: how many of these are served, at most, before they begin.
+            Who gives it calls `began` as soon as the work has begun or is over.
 
         Raises
         ------
@@ -153,10 +160,10 @@ class Ledger:
         for ledger in self.path:
             if ledger.never(parts):
                 raise ledger.reached(parts)
-        if all(not ledger.line and ledger.fits(parts) for ledger in self.path):
-            self._set_aside(parts)
+        claim = Claim(self, parts, ahead, asyncio.get_running_loop().create_future())
+        if all(not ledger.line and ledger.serves(claim) for ledger in self.path):
+            claim.grant()
             return
-        claim = Claim(self, parts, asyncio.get_running_loop().create_future())
         self.line.append(claim)
         serve([self])
         try:
@@ -166,8 +173,15 @@ class Ledger:
                 claim.leave()
             elif claim.turn.exception() is None:  # it was served in the same moment
                 self._set_aside(-parts)
+                if ahead is not None:
+                    self.root.ahead -= 1
             serve(self.path)
             raise
+
+    def began(self) -> None:
+        """Work that was served ahead of its backend has begun, or is over."""
+        self.root.ahead -= 1
+        serve([self.root])
 
     def settle(self, binding: str, kind: str, *, reserved: int, parts: int) -> None:
         """Give back what was set aside and charge what it came to."""
@@ -191,6 +205,19 @@ class Ledger:
         """Whether so much is there in this ledger, and in hand where it is a purse's."""
         return self.within(parts) and (self._purse is None or self._purse.holds(parts))
 
+    def serves(self, claim: Claim) -> bool:
+        """Whether a claim can be served here: there is room for it, and its backend is not too far behind."""
+        return self.fits(claim.parts) and claim.may_begin(self.ahead)
+
+    def due(self) -> list[int]:
+        """The parts of the claims in this line that would be served if there were room for them."""
+        found: list[int] = []
+        for claim in self.line:
+            if not claim.may_begin(self.ahead + len(found)):
+                break
+            found.append(claim.parts)
+        return found
+
     def never(self, parts: int) -> bool:
         """Whether so much can never be there again: what is spent does not come back."""
         return self.limit is not None and self.spent + parts > self.limit
@@ -204,9 +231,9 @@ class Ledger:
         error.ledger = self
         return error
 
-    def fetch(self, parts: int) -> None:
+    def fetch(self, claim: Claim) -> None:
         """Have the purse fetch what the first in line lacks, where it is that and not the limit."""
-        if self._purse is not None and self.within(parts):
+        if self._purse is not None and self.within(claim.parts) and claim.may_begin(self.ahead):
             self._purse.lack()
 
     def within(self, parts: int) -> bool:
@@ -241,11 +268,12 @@ def concerns(error: BaseException, paying: Ledger | None) -> bool:
 class Claim:
     """One that waits: it stands in the lines of its ledger and of those above, up to number `height` of its path."""
 
-    __slots__ = ("height", "ledger", "parts", "turn")
+    __slots__ = ("ahead", "height", "ledger", "parts", "turn")
 
-    def __init__(self, ledger: Ledger, parts: int, turn: asyncio.Future[None]) -> None:
+    def __init__(self, ledger: Ledger, parts: int, ahead: int | None, turn: asyncio.Future[None]) -> None:
         self.ledger = ledger
         self.parts = parts
+        self.ahead = ahead
         self.turn = turn
         self.height = 0
 
@@ -253,6 +281,16 @@ class Claim:
     def at(self) -> Ledger:
         """The highest ledger in whose line it stands."""
         return self.ledger.path[self.height]
+
+    def may_begin(self, ahead: int) -> bool:
+        """Whether it may be served when so many were that have not begun."""
+        return self.ahead is None or ahead < self.ahead
+
+    def grant(self) -> None:
+        """Set aside what it asks for."""
+        self.ledger._set_aside(self.parts)
+        if self.ahead is not None:
+            self.ledger.root.ahead += 1
 
     def leave(self) -> None:
         """Leave all lines."""
@@ -279,7 +317,7 @@ def serve(ledgers: Iterable[Ledger]) -> None:
             claim.leave()
             todo += path
             continue
-        lacking = next((i for i in range(claim.height + 1) if not path[i].fits(claim.parts)), None)
+        lacking = next((i for i in range(claim.height + 1) if not path[i].serves(claim)), None)
         if lacking is None and claim.at is not ledger:
             continue  # it waits further up
         if lacking is None and claim.height + 1 < len(path):
@@ -288,7 +326,7 @@ def serve(ledgers: Iterable[Ledger]) -> None:
             todo.append(claim.at)
         elif lacking is None:
             claim.leave()
-            claim.ledger._set_aside(claim.parts)
+            claim.grant()
             claim.turn.set_result(None)
             todo += path
         elif path[lacking].never(claim.parts):
@@ -297,4 +335,4 @@ def serve(ledgers: Iterable[Ledger]) -> None:
             todo += path
         else:  # what it had reached further up is for others until there is room here
             todo += claim.step_back(lacking)
-            path[lacking].fetch(claim.parts)
+            path[lacking].fetch(claim)

@@ -246,12 +246,11 @@ class _Purse:
         """Get what the line needs, as long as there is one; what others hold may still be given back."""
         ledger, line, pause = self._ledger, self._ledger.line, PAUSE
         try:
-            while line and ledger.within(line[0].parts) and not self.holds(line[0].parts):
+            while (due := ledger.due()) and ledger.within(due[0]) and not self.holds(due[0]):
                 if self._broken is not None:
                     raise self._broken
-                least = line[0].parts
-                most = sum(claim.parts for claim in line)
-                stand = await asyncio.to_thread(self._turn, 0, least, most, max(least, self.reserved // 4))
+                spare = max(due[0], self.reserved // 4)
+                stand = await asyncio.to_thread(self._turn, 0, due[0], sum(due), spare)
                 self.untidy.set()
                 self._know()
                 serve([ledger])

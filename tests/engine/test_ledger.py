@@ -24,12 +24,16 @@ class Nested(RuleBasedStateMachine):
         self.held = []  # (ledger, parts) that is set aside
         self.charged = []  # (ledger, parts)
         self.waiting = []  # (ledger, parts, task), in the order in which they came
+        self.ahead = {}  # task of a claim that waits for its backend, or has not begun: how many may
+        self.early = []  # those that were served and have not begun
 
     def teardown(self):
         if not hasattr(self, "loop"):
             return
         while self.held or self.waiting:  # no deadlock: when everything that runs ends, everybody is served or refused
             assert self.held, "they wait, and nothing runs"
+            while self.early:
+                self.start(0)
             self.end(0, 0)
         self.loop.close()
 
@@ -50,6 +54,20 @@ class Nested(RuleBasedStateMachine):
     def claim(self, which, parts):
         ledger = self.ledgers[which % len(self.ledgers)]
         self.waiting.append((ledger, parts, self.loop.create_task(ledger.claim(parts))))
+        self.turn()
+
+    @rule(which=st.integers(0, 9), parts=st.integers(0, 25), ahead=st.integers(1, 3))
+    def claim_ahead(self, which, parts, ahead):
+        ledger = self.ledgers[which % len(self.ledgers)]
+        task = self.loop.create_task(ledger.claim(parts, ahead))
+        self.ahead[task] = ahead
+        self.waiting.append((ledger, parts, task))
+        self.turn()
+
+    @precondition(lambda self: self.early)
+    @rule(which=st.integers(0, 9))
+    def start(self, which):
+        self.early.pop(which % len(self.early)).began()
         self.turn()
 
     @precondition(lambda self: self.held)
@@ -84,6 +102,9 @@ class Nested(RuleBasedStateMachine):
             elif task.exception() is None:
                 assert not any(other is ledger for other, _, _ in still), "passed one that came before"
                 self.held.append((ledger, parts))
+                if task in self.ahead:
+                    self.early.append(ledger)
+                    assert len(self.early) <= max(self.ahead.values())
             else:
                 with pytest.raises(SearchBudgetReached) as found:
                     task.result()
@@ -105,6 +126,7 @@ class Nested(RuleBasedStateMachine):
             assert sum(ledger.by.values()) == ledger.spent
             rooms = [x.limit - self.spent(x) - self.aside(x) for x in ledger.path if x.limit is not None]
             assert ledger.left == (min(rooms) if rooms else None)
+            assert ledger.ahead == (len(self.early) if ledger.root is ledger else 0)
 
     @invariant()
     def the_first_in_each_line_lacks_room(self):
@@ -112,7 +134,7 @@ class Nested(RuleBasedStateMachine):
             own = [parts for other, parts, _ in self.waiting if other is ledger]
             assert [claim.parts for claim in ledger.line if claim.ledger is ledger] == own
             if ledger.line and ledger.line[0].at is ledger:
-                assert not ledger.fits(ledger.line[0].parts) and not ledger.never(ledger.line[0].parts)
+                assert not ledger.serves(ledger.line[0]) and not ledger.never(ledger.line[0].parts)
             for claim in ledger.line:  # those from below are the first at home
                 assert claim.ledger is ledger or claim.ledger.line[0] is claim
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from autotts.core.cost import Prices
-from autotts.core.node import root_node
+from autotts.core.cost import Prices, Usage
+from autotts.core.node import Node, root_node
 from autotts.core.plan import Draw, Join, Spec
-from autotts.core.world import Binding
-from autotts.engine.capped import Capped
+from autotts.core.world import Binding, Reply
+from autotts.engine.capped import AHEAD, Capped
 from autotts.engine.live import search
-from autotts.engine.memo import Memo
+from autotts.engine.memo import Memo, Memory
 from autotts.engine.shared import SharedLedger
 from autotts.errors import SearchBudgetReached, StoreError
 from autotts.store import database
@@ -140,6 +140,48 @@ def test_charges_are_kept_with_samples_or_not_at_all(engine):
             shared.beside(connection)
         assert written(engine) == (20, 30)
     assert written(engine) == (20, 0)
+
+
+class Slow:
+    """A backend that takes some orders at a time, and lets the others wait for it."""
+
+    def __init__(self, at_once):
+        self.bindings = {"S": Binding("S@1", prices=Prices(prompt=0, generated=1), max_tokens=100)}
+        self.places, self.open = asyncio.Semaphore(at_once), asyncio.Event()
+        self.running = 0
+
+    async def answer(self, order, states, meter):
+        meter.waiting = True
+        async with self.places:
+            meter.begin()
+            self.running += 1
+            await self.open.wait()
+        node = Node(order.key, 1, True, "4", order.key, 10)
+        return Reply(node, Usage(prompt=7, generated=10, calls=1))
+
+
+def test_little_is_held_for_orders_that_wait_for_their_backend(engine):
+    def plan(root):
+        got = yield Join([Draw(root, Spec(model="S")) for _ in range(300)])
+        return got.slots[0]
+
+    async def go(ledger):
+        world = Slow(at_once=20)
+        async with Memo(Capped(world, ledger), Memory()) as memo:
+            root = memo.root(root_node("p", 7), None)
+            asked = asyncio.create_task(search(plan(root), root, memo))
+            while world.running < 20:
+                await asyncio.sleep(0.001)
+            assert ledger.reserved <= (20 + AHEAD) * 100
+            held = written(engine)[1]
+            assert ledger.reserved <= held <= (20 + AHEAD) * 100 * 5 // 4
+            world.open.set()
+            await asked
+        assert world.running == 300 and ledger.ahead == 0
+
+    with SharedLedger(engine, STUDY, UNIT, 10**6) as shared:
+        asyncio.run(go(shared.ledger))
+    assert spent_by(engine, STUDY) == {("S@1", "drawn"): 3000}
 
 
 class Stateless:
