@@ -38,6 +38,21 @@ def test_requests_wait_for_their_place_and_are_refused_where_the_queue_is_full()
     assert (server.counts.finished, server.counts.refused) == (2, 1)
 
 
+def test_clients_that_hang_up_together_leave_the_queue_in_order() -> None:
+    server = fake(pace=Pace(rate=20.0, chunk=1, running=2))
+
+    async def work(client: httpx.AsyncClient) -> None:
+        asked = [asyncio.create_task(client.post("/completions", json=FORM | {"seed": i % 4})) for i in range(9)]
+        await until(lambda: server.counts.requests == 9)
+        for one in asked:
+            one.cancel()
+        await until(lambda: server.counts.cancelled == 9)
+
+    on(server, work)
+    by = {record.asked for record in server.records}
+    assert len(by) == 4 and all(record.ended is not None for record in server.records)
+
+
 def test_what_is_above_a_limit_is_told_when_to_come_back() -> None:
     time = Time()
     server = fake(pace=Pace(requests_per_minute=2), sleep=time.sleep, clock=time)

@@ -28,6 +28,10 @@ class Record:
         Tokens that were generated so far, over all choices.
     fault
         The fault that was injected; None for none.
+    asked
+        A digest of the request's body: equal requests have equal ones.
+    ended
+        When it ended, in seconds of the server's clock.
     """
 
     number: int
@@ -40,6 +44,8 @@ class Record:
     generated: int = 0
     outcome: str = RUNNING
     fault: str | None = None
+    asked: str = ""
+    ended: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

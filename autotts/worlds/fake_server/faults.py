@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from autotts.errors import InputError
 from autotts.worlds.fake_server.models import fraction
@@ -34,6 +34,10 @@ KINDS: Final[Mapping[str, str]] = {
 HARMLESS: Final = ("no_usage", "duplicate")  # the whole answer goes out all the same
 
 
+def _never(form: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Faults:
     """Which requests go wrong, and how; the kinds are the keys of `KINDS`.
@@ -44,6 +48,8 @@ class Faults:
         The probability of each kind, drawn by the request's number: a retry is another request.
     listed
         The kinds of the first requests, None for none; it goes before `rates`.
+    always
+        From the JSON of a request to the kind that it always meets, None for none; it goes before both.
     down
         Seconds for which connections are refused ("refused", "restart").
     retry_after
@@ -55,6 +61,7 @@ class Faults:
     listed: tuple[str | None, ...] = ()
     down: float = 0.02
     retry_after: float = 0.01
+    always: Callable[[Mapping[str, Any]], str | None] = _never
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "listed", tuple(self.listed))

@@ -85,7 +85,7 @@ class Places:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave()
-            else:
+            elif turn in self._waiting:  # one that left in the same moment may have passed it over
                 self._waiting.remove(turn)
             raise
 

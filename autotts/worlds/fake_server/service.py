@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final
 
 from autotts.worlds.fake_server import counts
@@ -112,11 +113,12 @@ class Service:
     ) -> None:
         """Do the work of one request under its record; a fault that comes before any work is instead of it."""
         record = self.book.open(request.path.rstrip("/"))
+        record.asked = blake2b(request.body, digest_size=16).hexdigest()
         outcome = counts.BROKEN
         try:
             form = _form(request)
             record.model = self.reading.model(form).name
-            record.fault = self.faults.of(record.number)
+            record.fault = self.faults.always(form) or self.faults.of(record.number)
             if record.fault in ("refused", "restart"):
                 conn.reset()
                 self.break_down(record.fault == "restart")
@@ -132,6 +134,7 @@ class Service:
                 outcome = counts.CANCELLED
             raise
         finally:
+            record.ended = self.clock()
             self.book.close(record, outcome)
 
     async def _complete(self, conn: Connection, form: dict[str, Any], record: Record) -> None:
