@@ -16,12 +16,14 @@ import pytest
 import typer
 
 from autotts.cli import app, run_cli
+from autotts.worlds.fake_server import FakeModel, FakeServer, Solver, serving
 from tests import docs
 from tests.check import STEPS
 from tests.readme import BEGIN, END, README, first_command
 
 ROOT = Path(__file__).parent.parent
 POOLS = ROOT / "docs" / "pools.md"
+SERVERS = ROOT / "docs" / "servers.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -68,9 +70,9 @@ def commands(page: Path, title: str = "") -> list[list[str]]:
     return [shlex.split(part, comments=True)[1:] for part in parts if part.startswith("autotts ")]
 
 
-@pytest.mark.parametrize("page", [README, POOLS], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [README, POOLS, SERVERS], ids=lambda path: path.name)
 def test_commands_that_are_shown_have_the_options_that_they_are_shown_with(page: Path) -> None:
-    assert len(commands(page)) > 8
+    assert len(commands(page)) > 6
     for words in commands(page):
         command: Any = typer.main.get_command(app)
         while hasattr(command, "commands"):
@@ -153,3 +155,30 @@ def test_the_walk_from_old_samples_to_a_policy(
         done.append(" ".join(words[:2]))
     assert {"pool import", "optimize --pool", "evaluate runs/mine/policy.json"} <= set(done)
     assert (logs / "runs/mine/report.html").exists()
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with what the walk from a server names; a fake server stands in for vLLM."""
+    monkeypatch.chdir(tmp_path)
+    text = SERVERS.read_text(encoding="utf-8")
+    (file,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rows = [{"prompt": f"What is {n} + {n % 9}?", "answer": str(n + n % 9), "level": 1} for n in range(10, 42)]
+    write(tmp_path / "mine.jsonl", [json.loads(line), *rows])
+    write(tmp_path / "questions.jsonl", [{"prompt": row["prompt"]} for row in rows[:8]])
+    (name,) = re.findall(r'^model = "(.*)"', file, re.MULTILINE)
+    with serving(FakeServer([FakeModel(name, Solver(0.8))])) as server:
+        (tmp_path / "models.toml").write_text(file.replace("http://localhost:8000/v1", server.url), encoding="utf-8")
+        yield tmp_path
+
+
+@pytest.mark.slow
+def test_the_walk_from_a_server_to_a_policy(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = []
+    for words in commands(SERVERS):
+        assert run_cli([*words, *(["--yes"] if words[0] == "optimize" else [])]) == 0, (words, capsys.readouterr().err)
+        done.append(words[0])
+    assert done == ["models", "optimize", "optimize", "report", "run", "run", "evaluate"]
+    answers = [json.loads(line) for line in (models / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(answers) == 8 and all(answer["text"] for answer in answers)
