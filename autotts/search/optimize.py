@@ -123,17 +123,15 @@ def optimize(
         if url is None:
             alone(study.meta, name, out)
         study.meta.claim(name, study.identity())
-        contact = Contact(models, study.meta, answering.bindings if world is None else {})
-        study.unable = contact.unable(recipe.strategies)
         earlier = study.taken(used(engine))
         limit = None if recipe.search_amount is None else recipe.search_amount.parts
-        levels = study.levels(optunas)
         study.outcomes = Outcomes(engine)
         with SharedLedger(engine, name, recipe.unit, limit, seed=lambda: earlier) as shared:
+            contact = Contact(models, study.meta, answering.bindings if world is None else {}, shared)
+            study.unable = contact.unable(recipe.strategies)
+            levels = study.levels(optunas)
             proposing = None if agent is None else agent.made(recipe, shared.ledger, study.meta, name)
             study.pay_from(shared.ledger, proposing)
-            for (binding, kind), parts in contact.charges.items():
-                shared.ledger.settle(binding, kind, reserved=0, parts=parts)
             with Samples(engine, beside=shared.beside) as samples:
                 for root, state in roots:
                     samples.put_root(root, state)
