@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,8 +163,17 @@ def task_examples(task: Task, problems: Sequence[Problem]) -> RenderableType:
     for problem in problems:
         where = "" if problem.level is None else level_name(str(problem.level))
         grid.add_row(Text(where), Text(plain(problem.prompt)))
-        grid.add_row(Text(""), Text(f"answer: {plain(problem.answer)}"))
+        grid.add_row(Text(""), Text(f"answer: {plain(_gold(problem.answer))}"))
     return Group(_task(task), Text("Examples", style="bold"), Padding(grid, (0, 0, 0, 2)))
+
+
+def _gold(answer: str) -> str:
+    """A right answer for people: of one that says how it is graded, the answer itself."""
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return answer
+    return str(told["answer"]) if isinstance(told, dict) and told.get("answer") is not None else answer
 
 
 def estimate_table(estimate: Estimate) -> RenderableType:

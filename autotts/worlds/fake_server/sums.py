@@ -13,11 +13,11 @@ _TOKEN: Final = re.compile(r"\d+|[-+*()]")
 def find(text: str) -> str | None:
     """The longest sum of a text, by its operations; the last of equals.
 
-    >>> find("What is (12 + 30) * 2?")
-    '(12 + 30) * 2'
+    >>> find("What is (12 + 30) * 2?"), find("What is 3 + (-2)(5)?")
+    ('(12 + 30) * 2', None)
     """
     found = [match.group().strip() for match in _SUM.finditer(text)]
-    found = [one for one in found if one.count("(") == one.count(")")]
+    found = [one for one in found if _has_value(one)]
     return max(reversed(found), key=lambda one: len(re.findall(r"[-+*×]", one)), default=None)
 
 
@@ -76,6 +76,14 @@ def value(text: str) -> int:
     while (step := following(text)) is not None:
         text = step.leaves(step.value)
     return int("".join(_TOKEN.findall(text)).strip("()"))
+
+
+def _has_value(text: str) -> bool:
+    try:
+        value(text)
+    except (ValueError, IndexError):  # brackets that are not closed, or that stand in each other's way
+        return False
+    return True
 
 
 def _signed(parts: list[str]) -> list[str]:
