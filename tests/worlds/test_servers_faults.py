@@ -75,7 +75,7 @@ def test_retries_of_all_calls_together_have_a_budget() -> None:
         async with clock.fleet(retries=Retries(spare=5, share=0.2)) as fleet:
             for n in range(200):
 
-                async def attempt(line: Line, bad: bool = n % 2 == 0) -> None:
+                async def attempt(line: Line, bad: bool = n % 2 == 1) -> None:
                     tries[bad] += 1
                     if bad:
                         raise Fault("no", kind="nonsense")
@@ -83,7 +83,7 @@ def test_retries_of_all_calls_together_have_a_budget() -> None:
                 try:
                     await fleet.call([A], attempt, tokens=1, what="t")
                 except Fault:
-                    assert n % 2 == 0
+                    assert n % 2 == 1
 
             assert fleet.retried == tries[True] - 100 <= 5 + 0.2 * 200
 

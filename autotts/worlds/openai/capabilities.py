@@ -14,11 +14,11 @@ from autotts.core.world import Meter
 from autotts.errors import InputError
 from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.forms import CHAT, TEXT, Form
-from autotts.worlds.openai.sending import Sender, not_served
+from autotts.worlds.openai.sending import TRIAL, Sender, not_served
 from autotts.worlds.openai.stream import Said
 from autotts.worlds.openai.texts import THINK, THOUGHT
-from autotts.worlds.servers import Fault, Fleet
-from autotts.worlds.servers.fault import NONSENSE, REQUEST
+from autotts.worlds.servers import Fault, Fleet, Retries
+from autotts.worlds.servers.fault import NONSENSE, REQUEST, SERVER
 
 _ASKED: Final = "What is 17 + 25 * 3 + 8 * 4 - 31? Write out every step in words."
 _RANDOM: Final = "Write twelve words that have nothing to do with each other."
@@ -80,10 +80,13 @@ class Capabilities:
         return {name: OFF[name] for name, value in values.items() if value is False or value == "none"}
 
 
-async def find_way(sender: Sender, entry: Entry) -> tuple[str, int]:
-    """How a server goes on with a partial answer ("ids", "text", "message" or "none"), and the tokens that it took."""
+async def find_way(sender: Sender, entry: Entry) -> tuple[str, int, str]:
+    """How a server goes on with a partial answer ("ids", "text", "message" or "none").
+
+    Returns also the tokens that it took to find out, and what the server said to a way that it refused.
+    """
     asking = _Asking(sender, entry)
-    return await asking.way(), asking.spent
+    return await asking.way(), asking.spent, asking.why
 
 
 async def probe(fleet: Fleet, entry: Entry) -> Capabilities:
@@ -124,12 +127,15 @@ async def lacking(fleet: Fleet, entry: Entry) -> tuple[list[str], int]:
 
 
 class _Asking:
-    """Small requests to the servers of one entry; `spent` counts their tokens."""
+    """Small requests to the servers of one entry; `spent` counts their tokens, `why` quotes the last refusal.
+
+    What fails for good while the plainest request is answered is a thing that the server cannot do.
+    """
 
     def __init__(self, sender: Sender, entry: Entry) -> None:
         self.sender = sender
         self.spent = 0
-        self._why = ""
+        self.why = ""
         self._entry = entry
         self._chat = entry.template.form == "chat"
 
@@ -157,11 +163,8 @@ class _Asking:
         )
 
     async def first(self) -> Said:
-        """The plainest completion, which every server must answer."""
-        said = await self._say({"temperature": 0.0, "logprobs": True})
-        if said is None:
-            raise InputError(f"model {self._entry.name!r}: its server refuses the plainest completion in OpenAI's form")
-        return said
+        """A greedy completion, with log-probabilities if they are to be had."""
+        return await self._say({"temperature": 0.0, "logprobs": True}) or await self._plain()
 
     async def stops(self, first: Said) -> bool:
         """Whether it says which stop string ended a completion."""
@@ -186,9 +189,7 @@ class _Asking:
 
     async def way(self) -> str:
         """A greedy answer is compared with the same in two pieces; the way that is closest to exact comes first."""
-        whole = await self._say({"temperature": 0.0, "return_token_ids": True})
-        if whole is None:
-            return "none"
+        whole = await self._say({"temperature": 0.0, "return_token_ids": True}) or await self._plain()
         if await self._by_ids(whole):
             return "ids"
         head, tail = _halves(whole.text)
@@ -260,11 +261,12 @@ class _Asking:
         return isinstance(message, Mapping) and bool(message.get("tool_calls"))
 
     async def _pools(self) -> bool:
+        form = {"model": self._entry.served, "input": "1 + 1 = 2"}
         for path in ("../pooling", "../classify"):
             try:
-                answer = await self.sender.ask(self._entry, path, {"model": self._entry.served, "input": "1 + 1 = 2"})
+                answer = await self.sender.ask(self._entry, path, form, retries=TRIAL)
             except Fault as fault:
-                if fault.kind != REQUEST:
+                if fault.kind not in (REQUEST, SERVER):
                     raise
             else:
                 return bool(answer.get("data"))
@@ -273,17 +275,40 @@ class _Asking:
     # ------------------------------------------------------------------ requests
 
     async def _say(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> Said | None:
-        """A small streamed completion; None where the server refuses it."""
-        form, meter = self._form({"seed": 1, **fields}, asked), Meter()
+        """A small streamed completion; None where the server cannot do it."""
         try:
-            said, _ = await self.sender.draw(self._entry, form, meter, most=_MOST + len(asked))
+            return await self._draw(fields, asked, TRIAL)
+        except Fault as fault:
+            await self._refused(fault)
+            return None
+
+    async def _plain(self) -> Said:
+        """The plainest completion, which every server must answer."""
+        try:
+            return await self._draw({"temperature": 0.0}, _ASKED, None)
         except Fault as fault:
             if fault.kind in (REQUEST, NONSENSE) and fault.status != 404:
-                self._why = str(fault)
-                return None
+                raise InputError(
+                    f"model {self._entry.name!r}: its server refuses the plainest completion in OpenAI's form: {fault}"
+                ) from None
             raise
-        self.spent += meter.calls * (said.prompt or len(asked)) + meter.lost + said.made
-        return said
+
+    async def _refused(self, fault: Fault) -> None:
+        """Nothing where a fault says what a server cannot do; it is raised where it says that nothing works."""
+        if fault.status == 404:
+            raise fault
+        if fault.kind not in (REQUEST, NONSENSE):
+            await self._plain()
+        self.why = str(fault)
+
+    async def _draw(self, fields: Mapping[str, Any], asked: str, retries: Retries | None) -> Said:
+        form, meter, prompt = self._form({"seed": 1, **fields}, asked), Meter(), len(asked)
+        try:
+            said, _ = await self.sender.draw(self._entry, form, meter, most=_MOST + prompt, retries=retries)
+            prompt = said.prompt or prompt
+            return said
+        finally:
+            self.spent += meter.calls * prompt + meter.lost + meter.generated
 
     def _form(self, fields: Mapping[str, Any], asked: str) -> Form:
         entry = self._entry
@@ -301,15 +326,14 @@ class _Asking:
         return Form(CHAT if chat else TEXT, body, "")
 
     async def _ask(self, fields: Mapping[str, Any], *, asked: str = _ASKED) -> dict[str, Any] | None:
-        """A small completion in one piece; None where the server refuses it."""
-        entry = self._entry
+        """A small completion in one piece; None where the server cannot do it."""
+        entry, path = self._entry, CHAT if self._chat else TEXT
         put: dict[str, Any] = {"messages": [{"role": "user", "content": asked}]} if self._chat else {"prompt": asked}
         try:
-            return await self.sender.ask(entry, CHAT if self._chat else TEXT, {"model": entry.served, **put, **fields})
+            return await self.sender.ask(entry, path, {"model": entry.served, **put, **fields}, retries=TRIAL)
         except Fault as fault:
-            if fault.kind in (REQUEST, NONSENSE):
-                return None
-            raise
+            await self._refused(fault)
+            return None
 
 
 def _halves(text: str) -> tuple[str, str]:

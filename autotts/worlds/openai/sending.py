@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from autotts.core.world import Meter
 from autotts.errors import BackendError, InputError
@@ -15,10 +15,14 @@ from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.forms import CHAT, TEXT, Form, pieces
 from autotts.worlds.openai.refusals import overflow, refused_field, same_model, without
 from autotts.worlds.openai.stream import MOST_TOKENS, Assembly, Said
-from autotts.worlds.servers import Fault, Fleet, Line
-from autotts.worlds.servers.fault import NONSENSE, REQUEST, RESET, TIMEOUT
+from autotts.worlds.servers import Fault, Fleet, Line, Retries
+from autotts.worlds.servers.fault import NONSENSE, REQUEST, RESET, SERVER, TIMEOUT
+
+T = TypeVar("T")
 
 TOKENIZE: Final = "../tokenize"
+TRIAL: Final = Retries(first=0.05, longest=0.5, spare=1 << 30, blames=False)  # of what a server may not be able to do
+_TRIAL_LASTS: Final = 60.0  # seconds
 _METRIC: Final = re.compile(r"^vllm:(generation_tokens_total|num_requests_running)(?:\{[^}]*\})? ([0-9.eE+]+)$", re.M)
 _CHANGES: Final = 10  # of one request, by what its server refuses
 _BEGUN: Final = frozenset((NONSENSE, RESET, TIMEOUT))  # the server may have worked on what it did not answer
@@ -40,7 +44,9 @@ class Sender:
 
     # ------------------------------------------------------------------ draws
 
-    async def draw(self, entry: Entry, form: Form, meter: Meter, *, most: int) -> tuple[Said, float]:
+    async def draw(
+        self, entry: Entry, form: Form, meter: Meter, *, most: int, retries: Retries | None = None
+    ) -> tuple[Said, float]:
         """One completion and the seconds that it took; `most` bounds its tokens, the prompt's included.
 
         Raises
@@ -56,7 +62,7 @@ class Sender:
                 meter.begin()
                 assembly, since = Assembly(meter), asyncio.get_running_loop().time()
                 try:
-                    said = await self._stream(line, entry, form.path, body, assembly)
+                    said = await _within(retries, self._stream(line, entry, form.path, body, assembly))
                     break
                 except Fault as fault:
                     _lose(meter, assembly, fault)
@@ -73,7 +79,8 @@ class Sender:
             line.settle((said.prompt or 0) + said.made)
             return said, seconds
 
-        return await self._fleet.call(entry.servers, attempt, tokens=most, what=f"model {entry.name!r}")
+        what = f"model {entry.name!r}"
+        return await self._fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
 
     async def _stream(self, line: Line, entry: Entry, path: str, body: Mapping[str, Any], assembly: Assembly) -> Said:
         feed = assembly.feed
@@ -110,7 +117,13 @@ class Sender:
     # ------------------------------------------------------------------ whole answers
 
     async def ask(
-        self, entry: Entry, path: str, form: Mapping[str, Any], *, meter: Meter | None = None
+        self,
+        entry: Entry,
+        path: str,
+        form: Mapping[str, Any],
+        *,
+        meter: Meter | None = None,
+        retries: Retries | None = None,
     ) -> dict[str, Any]:
         """One JSON answer; each attempt is counted in the meter, if one is given and a model is asked."""
         meter = None if path == TOKENIZE else meter
@@ -120,7 +133,7 @@ class Sender:
             if meter is not None:
                 meter.begin()
             try:
-                answer = await line.post(path, form)
+                answer = await _within(retries, line.post(path, form))
                 told = answer.get("model")
                 if isinstance(told, str) and told != entry.served:
                     await self._check_model(line, entry, told)
@@ -137,14 +150,15 @@ class Sender:
                     meter.refused()
                 raise
 
-        return await self._fleet.call(entry.servers, attempt, tokens=len(str(form)) + may, what=f"model {entry.name!r}")
+        what, most = f"model {entry.name!r}", len(str(form)) + may
+        return await self._fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
 
     async def ids(self, entry: Entry, form: Mapping[str, Any]) -> tuple[int, ...] | None:
         """The token ids of what a form holds; None where no server of the entry tells."""
         try:
-            answer = await self.ask(entry, TOKENIZE, form)
+            answer = await self.ask(entry, TOKENIZE, form, retries=TRIAL)
         except Fault as fault:
-            if fault.kind == REQUEST:
+            if fault.kind in (REQUEST, SERVER):
                 return None
             raise
         ids = answer.get("tokens")
@@ -255,6 +269,15 @@ async def not_served(sender: Sender, entry: Entry, fault: Fault) -> InputError:
     except (Fault, BackendError):
         return InputError(f"{fault}; is the address that of a server in OpenAI's form, up to the version (/v1)?")
     return InputError(f"model {entry.name!r}: {fault}; the server lists {listed}: give `model` one of these names")
+
+
+async def _within(retries: Retries | None, work: Coroutine[Any, Any, T]) -> T:
+    """What a server may not be able to do ends sooner than work that it does."""
+    try:
+        async with asyncio.timeout(None if retries is None else _TRIAL_LASTS):
+            return await work
+    except TimeoutError:
+        raise Fault(f"expected an answer within {_TRIAL_LASTS:g} s, found none", kind=TIMEOUT, again=False) from None
 
 
 def _lose(meter: Meter, assembly: Assembly, fault: Fault) -> None:

@@ -67,7 +67,7 @@ class OpenAI:
         self._new_fleet = fleet
         self._sender: Sender | None = None
         self._scores = Scores()
-        self._ways: dict[str, str] = {}
+        self._ways: dict[str, tuple[str, str]] = {}  # and what was said to one that was refused
         self._finding = asyncio.Lock()
         self._lengths: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._rendered: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
@@ -170,15 +170,16 @@ class OpenAI:
 
         It is found out the first time that it is needed; what that takes is charged to who needed it.
         """
-        way = entry.template.continues
+        way, why = entry.template.continues, ""
         if way == "auto":
             async with self._finding:
                 if entry.name not in self._ways:
-                    self._ways[entry.name], took = await find_way(sender, entry)
+                    way, took, why = await find_way(sender, entry)
+                    self._ways[entry.name] = way, why
                     meter.lost += took
-            way = self._ways[entry.name]
+            way, why = self._ways[entry.name]
         if way == "none":
-            raise stuck(entry)
+            raise stuck(entry, why)
         if way == "text" and entry.template.form == "chat":
             raise stuck(entry, "its template is a chat's, whose text is not known here")
         return way

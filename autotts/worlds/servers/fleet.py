@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
@@ -96,7 +97,13 @@ class Fleet:
         return tuple(site.standing for site in self._sites.values())
 
     async def call(
-        self, servers: Sequence[Server], attempt: Callable[[Line], Awaitable[T]], *, tokens: int, what: str
+        self,
+        servers: Sequence[Server],
+        attempt: Callable[[Line], Awaitable[T]],
+        *,
+        tokens: int,
+        what: str,
+        retries: Retries | None = None,
     ) -> T:
         """Run an attempt on one of the servers, and again, elsewhere if possible, where it came to nothing.
 
@@ -108,11 +115,13 @@ class Fleet:
             The most that it may come to, for limits of tokens per minute; `Line.settle` corrects it.
         what
             Who asks, for messages.
+        retries
+            How often this call is tried, where not as others are.
 
         Raises
         ------
         Fault
-            When it failed for good while a server is alive.
+            When it failed for good while a server is alive: one that has never taken a request is not.
         BackendError
             When all servers are dead.
         InputError
@@ -123,18 +132,30 @@ class Fleet:
         sites = tuple((self._site(server), server.weight) for server in servers)
         self._calls += 1
         turn = Turn(self._calls, tokens, what)
-        tried = 0.0
+        retries = retries or self._retries
+        tried, took, since = 0.0, 0.0, math.inf
         while True:
             place = await self._queue.place(sites, turn)
+            begun = self._now()
+            since = min(since, begun)
             try:
                 return await self._attempt(place, attempt, servers[[site for site, _ in sites].index(place.site)])
             except Fault as fault:
-                tried += place.fail(fault, self._now(), self._retries, self._rng)
+                now = self._now()
+                took += now - begun
+                tried += place.fail(fault, now, retries, self._rng)
                 self._queue.serve()
-                if not fault.again or (self._alive(sites) and self._used_up(tried, fault)):
+                if not fault.again:
                     raise
+                if self._alive(sites, retries):
+                    late = tried >= 2 and took > retries.within
+                    if tried >= retries.tries or late or not self._again(fault, retries):
+                        raise
+                elif all(now - site.circuit.failing_since(since) >= retries.patience for site, _ in sites):
+                    raise self._queue.hopeless(sites, what) from fault
             turn.avoid = place.site
-            await self._sleep(self._rng.uniform(0, self._longest(tried)))
+            if not all(site.down for site, _ in sites):  # those are probed by one call at a time, at their own pace
+                await self._sleep(self._rng.uniform(0, _longest(tried, retries)))
 
     async def _attempt(self, place: Place, attempt: Callable[[Line], Awaitable[T]], server: Server) -> T:
         """One attempt; its place is left however it ends, but where it is the caller who judges."""
@@ -161,23 +182,18 @@ class Fleet:
 
         return Line(server, place.site.address, place.site.wire, accepted, settle)
 
-    def _alive(self, sites: Sites) -> bool:
-        return not all(site.down for site, _ in sites)
+    def _alive(self, sites: Sites, retries: Retries) -> bool:
+        """Whether a call that fails is data, and not the servers' fault."""
+        return not retries.blames or any(site.circuit.alive for site, _ in sites)
 
-    def _used_up(self, tried: float, fault: Fault) -> bool:
-        """Whether a call may not be tried again; counts it among the retries if it may."""
-        retries = self._retries
-        if tried >= retries.tries:
-            return True
+    def _again(self, fault: Fault, retries: Retries) -> bool:
+        """Whether the budget of retries has room for one more, which is counted then."""
         if fault.kind == "busy":
-            return False  # it costs the server next to nothing, and its window and its pauses hold it back
+            return True  # it costs the server next to nothing, and its window and its pauses hold it back
         if self._retried >= retries.spare + retries.share * self._calls:
-            return True
+            return False
         self._retried += 1
-        return False
-
-    def _longest(self, tried: float) -> float:
-        return min(self._retries.longest, self._retries.first * 2 ** min(20.0, max(0.0, tried - 1)))
+        return True
 
     def _now(self) -> float:
         found = self._clock()
@@ -229,3 +245,8 @@ class Fleet:
             if name == "*" or name in own or any(host.endswith("." + name.lstrip(".")) for host in own):
                 return None
         return proxy or None
+
+
+def _longest(tried: float, retries: Retries) -> float:
+    """Seconds that bound the wait before the next attempt."""
+    return min(retries.longest, retries.first * 2 ** min(20.0, max(0.0, tried - 1)))

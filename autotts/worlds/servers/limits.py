@@ -30,6 +30,12 @@ class Retries:
         of the time is borne, and one that always fails is not hammered.
     patience
         Seconds that a call waits for a server when all are dead.
+    within
+        Seconds that the attempts at a call may have taken in all for it to be tried a third time or more: one that is
+        never answered ends after two timeouts.
+    blames
+        Whether a failed attempt counts against its server. A request that may be more than a server can do says
+        nothing of its health; nobody waits for a dead server for its sake either.
     """
 
     tries: int = 6
@@ -38,3 +44,5 @@ class Retries:
     spare: int = 10
     share: float = 0.5
     patience: float = 60.0
+    within: float = 120.0
+    blames: bool = True

@@ -99,6 +99,7 @@ class Place:
     def accepted(self) -> None:
         """The server took the request."""
         self.site.window.accept(self.site.running)
+        self.site.circuit.answered = True
 
     def settle(self, tokens: int, now: float) -> None:
         """It was so many tokens."""
@@ -142,5 +143,6 @@ class Place:
             if not fault.wait:
                 longest = min(retries.longest, retries.first * 2 ** min(site.refusals, 20))
                 site.paused_until = max(site.paused_until, now + rng.uniform(0, longest))
-        site.circuit.strike(now, refused=fault.kind == REFUSED, probe=self._probe)
+        if retries.blames:
+            site.circuit.strike(now, refused=fault.kind == REFUSED, probe=self._probe)
         return 1.0

@@ -88,7 +88,7 @@ class Queue:
                 turn.future.set_result(found)
             elif all(site.dead(self._patience, now) for site, _ in sites):
                 group.popleft()
-                turn.future.set_exception(self._hopeless(sites, turn.what))
+                turn.future.set_exception(self.hopeless(sites, turn.what))
             else:
                 stuck.add(sites)
                 rings_at = min(rings_at, self._opens(sites, turn.tokens, now))
@@ -140,7 +140,8 @@ class Queue:
             soonest = min(soonest, ends) if ends > now else soonest
         return soonest
 
-    def _hopeless(self, sites: Sites, what: str) -> BackendError:
+    def hopeless(self, sites: Sites, what: str) -> BackendError:
+        """What is said to who waits for servers that are all dead."""
         reasons = "; ".join(site.last for site, _ in sites)
         return BackendError(
             f"{what}: expected an answer, found no server that works after {self._patience:g} s of trying: {reasons}. "

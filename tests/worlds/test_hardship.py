@@ -1,0 +1,117 @@
+"""Models behind servers in hardship: the same answers and a true bill, limits that are kept, failures that end soon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from autotts.errors import BackendError, PlanError
+from autotts.worlds.fake_server import FakeServer, Faults
+from autotts.worlds.openai import OpenAI
+from autotts.worlds.servers import Fault, Line
+from tests.worlds.servers_fakes import Clock
+from tests.worlds.test_openai_faults import draw, run
+from tests.worlds.test_servers_faults import A, succeed
+
+# ---------------------------------------------------------------- what fails for good
+
+
+def goes_on(form: Mapping[str, Any]) -> str | None:
+    """500 to every request that goes on with a partial answer."""
+    ids = isinstance(form.get("prompt"), list)
+    return "500" if ids or form.get("continue_final_message") else None
+
+
+def test_a_way_that_always_fails_is_not_there_and_is_asked_for_once() -> None:
+    """It once was asked for by each draw anew, with all retries: seconds for each of them."""
+
+    async def work(server: FakeServer, world: OpenAI) -> None:
+        whole, _ = await draw(world)
+        assert not whole.value.failed
+        for _ in range(3):
+            with pytest.raises(PlanError, match=r"cannot go on with a partial answer.*HTTP 500"):
+                await draw(world, stop=5)
+        assert server.counts.refused == 0
+        failed = sum(record.fault == "500" for record in server.records)
+        assert failed == 2 * 6  # by ids, and as a message
+        assert server.counts.requests == failed + 1 + 1 + 2  # the draw, the greedy whole, and one after each failure
+
+    run(work, faults=Faults(always=goes_on))
+
+
+def test_a_way_that_fails_now_and_then_is_found() -> None:
+    async def work(server: FakeServer, world: OpenAI) -> None:
+        reply, meter = await draw(world, stop=5)
+        assert reply.value.tokens == 5 and reply.state["ids"]
+        assert meter.lost >= server.counts.prompt + server.counts.generated - 5 - reply.usage.prompt
+
+    run(work, faults=Faults(listed=("500", "reset", "502", None, "500", "503", "half")))
+
+
+def test_a_way_on_a_server_that_dies_meanwhile_is_a_dead_server() -> None:
+    healthy = iter((None, None))  # the first draw, and the greedy whole
+
+    async def work(_: FakeServer, world: OpenAI) -> None:
+        await draw(world)
+        for error in await every(world, 4, stop=5):
+            assert isinstance(error, BackendError) and "HTTP 500: The engine has stopped working" in str(error)
+
+    run(work, faults=Faults(always=lambda form: next(healthy, "500")))
+
+
+async def every(world: OpenAI, count: int, **spec: Any) -> list[Any]:
+    return await asyncio.gather(*(draw(world, key, **spec) for key in range(count)), return_exceptions=True)
+
+
+@pytest.mark.parametrize("fault", ["500", "502", "503", "reset", "hang"])
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_server_that_always_fails_is_a_broken_world(fault: str, count: int) -> None:
+    async def work(server: FakeServer, world: OpenAI) -> None:
+        for error in await every(world, count):
+            assert isinstance(error, BackendError)
+            assert "found no server that works after 4 s of trying: http" in str(error)
+            assert fault in ("reset", "hang") or fault in str(error)
+        assert server.counts.generated == 0
+
+    run(work, faults=Faults(always=lambda form: fault))
+
+
+@pytest.mark.parametrize("calls", [1, 3, 40])
+@pytest.mark.parametrize(("kind", "lasts", "most"), [("server", 0.5, 62), ("refused", 0.1, 62), ("timeout", 300, 601)])
+def test_a_call_to_a_server_that_always_fails_ends_in_time(kind: str, lasts: float, most: float, calls: int) -> None:
+    """Within the patience of 60 s, or two timeouts where these are longer."""
+    clock = Clock()
+
+    async def attempt(line: Line) -> None:
+        await clock.sleep(lasts)
+        raise Fault("no", kind=kind)
+
+    async def main() -> None:
+        async with clock.fleet() as fleet:
+            asked = [fleet.call([A], attempt, tokens=1, what="t") for _ in range(calls)]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(one) for one in found} == {BackendError}
+
+    clock.run(main())
+    assert 59 < clock.now < most
+
+
+@pytest.mark.parametrize(("kind", "lasts", "most"), [("server", 0.5, 35), ("timeout", 300, 605)])
+def test_a_call_that_always_fails_on_a_server_that_works_ends_in_time(kind: str, lasts: float, most: float) -> None:
+    clock = Clock()
+
+    async def attempt(line: Line) -> None:
+        await clock.sleep(lasts)
+        raise Fault("no", kind=kind)
+
+    async def main() -> None:
+        async with clock.fleet() as fleet:
+            await fleet.call([A], succeed, tokens=1, what="t")
+            with pytest.raises(Fault):
+                await fleet.call([A], attempt, tokens=1, what="t")
+
+    clock.run(main())
+    assert clock.now < most
