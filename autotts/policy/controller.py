@@ -171,7 +171,8 @@ class Controller:
         self._forecasts -= min(asked.cap, asked.forecast)
         self._spent += cost
         most = (FULL * self._goal() - self._set.allowance) * self.budget + self._forecasts
-        self._account = min(self._account - cost, most)
+        # What is set aside for those that run is never given up: the next request has its budget whatever they cost.
+        self._account = min(self._account - cost, max(most, self._reserved - self.bound))
         # What had to be cut, or failed at once, does not show what prompts cost.
         if cost > 0 and not asked.scarce:
             routed, effort = asked.routed, asked.effort

@@ -75,6 +75,15 @@ def test_whatever_is_spent_under_the_caps_the_bound_holds(changes, events, budge
     assert control.bound == pytest.approx(changes["allowance"] * budget * BUDGET)
 
 
+def test_what_is_set_aside_for_others_is_never_given_up():
+    policy = parameters(allowance=0.1, saving=0.0, running=0.0, gain=1.0, prior=1.0, memory=2.0, floor=1.0)
+    control = Controller(policy, BUDGET)
+    asked = [control.ask(f"prompt {number}") for number in range(4)]
+    control.tell(asked[0], 0)
+    assert control.state.room >= 0
+    assert control.ask("prompt 4").cap >= BUDGET - 1
+
+
 def test_every_request_takes_all_that_it_may_and_the_bound_is_reached_but_not_passed():
     control = Controller(SIX, BUDGET)
     spent = 0
