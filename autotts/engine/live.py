@@ -161,10 +161,10 @@ class _Serving:
         finally:
             if timer is not None:
                 timer.cancel()
-            tasks = [*self._tasks.values(), *self._ending, *([] if watcher is None else [watcher])]
+            tasks = [*self._tasks.values(), *([] if watcher is None else [watcher])]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._ending, return_exceptions=True)  # these were told before
 
     def _turn(self) -> None:
         """Cancel what is no longer wanted, then begin what is."""

@@ -48,8 +48,6 @@ class Case:
         The world's own count of generated tokens, where it has one.
     slack
         The share of draws that may differ on a repeat: who shares a batch changes sums of floats.
-    late
-        Tokens that a backend may make, beyond what a meter says, before it hears of a cancellation.
     """
 
     world: Any
@@ -68,7 +66,6 @@ class Case:
     temperature: float = 1.0
     made: Callable[[], int] | None = None
     slack: float = 0.0
-    late: int = 0
 
     def spec(self, **knobs: Any) -> Spec:
         """A draw of the model at its usual temperature."""
@@ -260,7 +257,7 @@ def check_a_cancelled_draw_stops_and_is_counted(case: Case) -> None:
         (again,) = case.answers(other)
         made = case.made() - before - reply.usage.generated - 2 * again.usage.generated
         counted = sum(order.meter.generated for order in orders)
-        assert counted <= made <= counted + sum(order.meter.ahead + case.late for order in orders)
+        assert counted <= made <= counted + sum(order.meter.ahead for order in orders)
 
 
 def check_64_answers_at_once_are_counted_once(case: Case) -> None:

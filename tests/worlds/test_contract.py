@@ -94,7 +94,7 @@ def pool() -> Case:
 def served() -> Iterator[Case]:
     """Models behind a server that keeps a count of its own."""
     models = [FakeModel("S", Solver(0.6)), FakeModel("prm", marks=Scorer(auc=0.9, per="step", classes=2))]
-    with serving(FakeServer(models, pace=Pace(rate=100, first=0.001, chunk=1))) as server:
+    with serving(FakeServer(models, pace=Pace(rate=400, first=0.001, chunk=1))) as server:
         here = (Server(server.url),)
         entries = {
             "S": Entry("S", "openai", "S", ModelCard("S", "1"), here, max_tokens=512),
@@ -109,7 +109,6 @@ def served() -> Iterator[Case]:
                 step="\n\n",
                 says=lambda state: state.get("text", ""),
                 made=lambda: server.counts.generated,
-                late=4,  # at 100 tokens a second, a hang-up that takes 40 ms to be heard
             )
 
 

@@ -169,7 +169,7 @@ def test_cancelling_hangs_up_and_says_what_had_come() -> None:
                     came.append(await anext(events))
                     await asyncio.Event().wait()
                 except asyncio.CancelledError:
-                    came.extend(await events.arrived())
+                    came.extend(await events.leave())
                     raise
 
         async with listening(talk) as (server, _), Fleet() as fleet:

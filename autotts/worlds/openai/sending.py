@@ -36,6 +36,7 @@ class Sender:
         self._refused: dict[tuple[str, str], tuple[str, ...]] = {}
         self._listed: dict[str, Mapping[str, str]] = {}
         self._mute: set[str] = set()  # servers without a tokenizer
+        self._chunk: dict[tuple[str, str], int] = {}  # tokens of a chunk, at most, in the stream that ended last
 
     def refused(self, entry: Entry) -> frozenset[str]:
         """Fields that the servers of an entry have refused so far."""
@@ -60,7 +61,7 @@ class Sender:
             body = without(form.body, self._refused.get(key, ()))
             for _ in range(_CHANGES):
                 meter.begin()
-                assembly, since = Assembly(meter), asyncio.get_running_loop().time()
+                assembly, since = Assembly(meter, self._chunk.get(key, 1)), asyncio.get_running_loop().time()
                 try:
                     said = await _within(retries, self._stream(line, entry, form.path, body, assembly))
                     break
@@ -76,6 +77,7 @@ class Sender:
             seconds = asyncio.get_running_loop().time() - since
             if said.estimated or said.prompt is None:
                 said = await self._count(line, entry, form, said, meter)
+            self._chunk[key] = assembly.largest
             line.settle((said.prompt or 0) + said.made)
             return said, seconds
 
@@ -93,7 +95,9 @@ class Sender:
             except (Fault, asyncio.CancelledError) as error:
                 if isinstance(error, Fault) and assembly.complete:
                     return assembly.said()  # what comes after the usage does not matter
-                for payload in await chunks.arrived():  # it was made, so it is counted
+                if isinstance(error, asyncio.CancelledError):
+                    assembly.leave()
+                for payload in await chunks.leave():  # it was made, so it is counted
                     with suppress(Fault):
                         feed(payload)
                 raise

@@ -50,12 +50,14 @@ class Said:
 class Assembly:
     """A completion while it comes; `feed` takes the payloads of its chunks.
 
+    `ahead` is what a first chunk may hold: a server whose stream is left before that has perhaps made it.
+
     Attributes
     ----------
     model
         The model's name in the chunks, once one has come.
-    made
-        Tokens counted so far; they are in the meter too.
+    made, largest
+        Tokens counted so far, which are in the meter too, and the most that one chunk had.
     finish
         None until the server has said why it ended.
     """
@@ -79,14 +81,16 @@ class Assembly:
         "_usages",
         "chunks",
         "finish",
+        "largest",
         "made",
         "model",
         "prompt",
     )
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, ahead: int = 1) -> None:
         self.model: str | None = None
         self.made = 0
+        self.largest = 1
         self.chunks = 0
         self.finish: str | None = None
         self.prompt: int | None = None
@@ -106,7 +110,11 @@ class Assembly:
         self._alike: Alike | None = None
         self._into: list[str] = self._texts
         self._last = b""
-        meter.ahead = 1
+        meter.ahead = ahead
+
+    def leave(self) -> None:
+        """Nobody waits for it any more: what still comes is counted, and nobody is asked whether it is wanted."""
+        self._meter.moved = None
 
     def feed(self, payload: bytes) -> None:
         """Take one chunk."""
@@ -210,8 +218,9 @@ class Assembly:
         meter = self._meter
         self.made += new
         meter.add(new)
-        if new > meter.ahead:
-            meter.ahead = new
+        if new > self.largest:
+            self.largest = new
+            meter.ahead = max(meter.ahead, new)
 
     def _named(self, model: Any) -> None:
         if self.model is not None:

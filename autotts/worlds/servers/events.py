@@ -44,10 +44,10 @@ class Events:
                 raise Fault(f"{self._where}: the stream ended before its end", kind=NONSENSE, status=200)
         return self._ready.popleft()
 
-    async def arrived(self) -> list[bytes]:
-        """The payloads that have come and were not taken, without waiting for more: for who is about to leave."""
+    async def leave(self) -> list[bytes]:
+        """Hang up; the payloads that had come, or were still on their way, and were not taken."""
         if not self._done:
-            self._feed(await self._answer.arrived())
+            self._feed(await self._answer.leave())
         found = list(self._ready)
         self._ready.clear()
         return found

@@ -42,8 +42,8 @@ class Line:
     async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[Events]:
         """Ask for a stream of events; leaving the scope cuts it off, which cancels it on the server.
 
-        Yields the payload of each event but "[DONE]", after which it ends; an end without it is a `Fault`. Before it is
-        cut off, `arrived` of the events gives what came and was not taken.
+        Yields the payload of each event but "[DONE]", after which it ends; an end without it is a `Fault`. Who leaves
+        before that may hang up by `leave` of the events, which gives what came and was not taken.
         """
         answer = await self._ask("POST", path, _body(form))
         try:

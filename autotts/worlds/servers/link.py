@@ -22,6 +22,7 @@ _HELD: Final = 1 << 20  # bytes that wait for their reader before a server is he
 _FEW: Final = 8  # streams that are read as they come
 _PACE: Final = 0.0005  # seconds between two beats, per stream
 _LONGEST_PACE: Final = 0.05
+_HEARD: Final = 0.05  # seconds that a server has to hear that we hung up
 
 
 class Pace:
@@ -72,6 +73,7 @@ class Link(asyncio.BufferedProtocol):
         self._file = -1  # of a plain connection on a system that can read it beside the event loop
         self._current: Flight | None = None
         self._paused = False
+        self._leaving = False
 
     @property
     def usable(self) -> bool:
@@ -96,6 +98,16 @@ class Link(asyncio.BufferedProtocol):
         self._pace.remove(self)
         if self._transport is not None:
             self._transport.abort()
+
+    def hang_up(self) -> bool:
+        """Send nothing more, which a server takes for the end, and read on what is on its way; False where TLS is."""
+        if self._file < 0 or self._transport is None or self._transport.is_closing():
+            return False
+        self._leaving = True
+        self._pace.remove(self)
+        self._transport.write_eof()
+        self.wake()
+        return True
 
     def hold(self) -> None:
         """Have the event loop read no more."""
@@ -152,7 +164,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _paces(self) -> bool:
         """Whether it is read at the beats from now on."""
-        return self._file >= 0 and not self._paused and self._pace.add(self)
+        return self._file >= 0 and not (self._paused or self._leaving) and self._pace.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
@@ -218,11 +230,22 @@ class Flight:
         self._held = 0
         return found
 
-    async def arrived(self) -> bytes:
-        """What has come by now and was not read, without waiting for more; empty where it ended or broke off."""
+    async def leave(self) -> bytes:
+        """Hang up, and hear what the server sent until it heard that: it was made, and nobody else will say so.
+
+        A server that goes on all the same is cut off a few tens of milliseconds later.
+        """
         self._link.look()
-        for _ in range(2):  # the event loop looks once at what the network has
-            await asyncio.sleep(0)
+        try:
+            if self._link.hang_up():
+                async with asyncio.timeout(_HEARD):
+                    while not self._incoming.ended:
+                        await self._wait()
+            else:
+                for _ in range(2):  # the event loop looks once at what the network has
+                    await asyncio.sleep(0)
+        except (Fault, TimeoutError):
+            pass
         found = b"".join(self._incoming.pieces)
         self._incoming.pieces.clear()
         return found

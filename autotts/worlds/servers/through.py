@@ -76,7 +76,7 @@ class Passed:
         self._wait = self._limits.between
         return piece
 
-    async def arrived(self) -> bytes:
+    async def leave(self) -> bytes:
         """Nothing: a transport does not say what has come by now."""
         return b""
 

@@ -23,8 +23,8 @@ class Answer(Protocol):
         """The next piece of the body; empty at its end. Raises `Fault`."""
         ...
 
-    async def arrived(self) -> bytes:
-        """What has come by now and was not read, without waiting for more."""
+    async def leave(self) -> bytes:
+        """Hang up; what had come, or was still on its way, and was not read."""
         ...
 
     async def close(self) -> None:
