@@ -78,7 +78,7 @@ class Link(asyncio.BufferedProtocol):
     @property
     def usable(self) -> bool:
         """Whether another request can be sent."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not (self._leaving or self._transport.is_closing())
 
     def begin(self, flight: Flight, request: bytes) -> None:
         """Send a request, whose answer is the flight's."""
