@@ -1,6 +1,6 @@
 """A ledger whose limit several processes draw on, and that outlives them: the ledger of a study, in its database.
 
-Each process holds so much of the limit as what it runs may come to, and a quarter more while there is plenty, so that
+Each process holds so much of the limit as what it runs may come to, and an eighth more while there is plenty, so that
 the database is asked once for many draws. What it holds is written down before anything is sent; what it spends
 is written down with the samples that were paid for (`beside`), or 50 ms later. If it is killed, what it held and had
 not spent is charged as lost by whoever comes next. Where there is no limit nothing is held: nobody has to know the most
@@ -22,6 +22,7 @@ from autotts.store.ledger import LOST, By, Lease, Stand, Wish, spent_by
 
 BEAT = 5.0  # seconds between two signs of life
 TIDY = 0.05  # seconds until what is not needed is given back
+SPARE = 8  # the share of what is set aside that is kept in hand besides, while there is plenty
 PAUSE, LONGEST = 0.02, 0.5  # seconds between two looks whether others have given something back
 
 
@@ -179,7 +180,7 @@ class _Purse:
 
     def tidy(self) -> None:
         """In a thread: give back what is in hand beyond what is soon needed, and write down what is charged."""
-        keep = min(self.reserved // 4, self._stand.plenty)
+        keep = min(self.reserved // SPARE, self._stand.plenty)
         if self._total > self._said or not 0 <= self.free <= keep:
             self._turn(keep, 0, 0, 0)
 
@@ -249,7 +250,7 @@ class _Purse:
             while (due := ledger.due()) and ledger.within(due[0]) and not self.holds(due[0]):
                 if self._broken is not None:
                     raise self._broken
-                spare = max(due[0], self.reserved // 4)
+                spare = max(due[0], self.reserved // SPARE)
                 stand = await asyncio.to_thread(self._turn, 0, due[0], sum(due), spare)
                 self.untidy.set()
                 self._know()
