@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from autotts.errors import InputError
 from autotts.policy.schema import Policy
 from autotts.tasks import READERS
-from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, catalogue, restated
+from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, catalogue, proxies_of, restated
 from autotts.worlds.models.entry import Server
 
 
@@ -20,6 +20,7 @@ class Where:
 
     models: Catalogue | None = None
     upstream: Server | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
 
 HERE: Final = Where()  # the embedded models
@@ -33,7 +34,7 @@ def where(models: Sequence[str], upstream: str | None, key: str | None, environ:
         return HERE if not models else Where(catalogue(models, environ)[0])
     if models:
         raise InputError("--upstream: expected it or --models FILE, found both")
-    return Where(upstream=Server(upstream, key))
+    return Where(upstream=Server(upstream, key), proxies=proxies_of(environ))
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def _shelf(policy: Policy, where: Where) -> Catalogue:
     if where.models is not None:
         return where.models
     if where.upstream is not None:
-        return restated({n: (b.binding, b.card) for n, b in bounds.items()}, [where.upstream])
+        return restated({n: (b.binding, b.card) for n, b in bounds.items()}, [where.upstream], where.proxies)
     raise InputError(
         f"policy: its models ({', '.join(bounds)}) answer on servers: say where, with --models FILE (a models.toml) or "
         "--upstream URL"

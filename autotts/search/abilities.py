@@ -217,11 +217,11 @@ async def _listed(entry: Entry) -> None:
         )
 
 
-async def lacks(entry: Entry) -> tuple[list[str], int]:
+async def lacks(entry: Entry, proxies: Mapping[str, str]) -> tuple[list[str], int]:
     """What a model that draws lacks for steps and probes, and the tokens that it took to ask its servers."""
     if entry.engine in _INSIDE:
         return [], 0
-    async with Fleet(retries=IMPATIENT, timeouts=SOON) as fleet:
+    async with Fleet(retries=IMPATIENT, timeouts=SOON, proxies=proxies) as fleet:
         return await lacking(fleet, entry)
 
 

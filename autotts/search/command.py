@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import tomllib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -226,15 +227,21 @@ def evaluated(
     with opening as world:
         for problem in table.problems:
             world.root(problem.prompt)  # a prompt that cannot be read is told before anything is drawn
-        work = evaluate(
-            subject, of, table, world, Memory(), scorers=scorers, unit=unit, budget=mean, cap=limit, seed=seed
+        work = partial(
+            evaluate,
+            *(subject, of, table, world, Memory()),
+            scorers=scorers,
+            unit=unit,
+            budget=mean,
+            cap=limit,
+            seed=seed,
         )
         return asyncio.run(_in_session(world, work))
 
 
-async def _in_session(world: Bench, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+async def _in_session(world: Bench, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     async with session(world):
-        return await work
+        return await work()
 
 
 def evaluated_on_pool(

@@ -92,4 +92,4 @@ def _key(binding: Binding) -> str:
 
 
 async def _ask(models: Catalogue, names: Sequence[str]) -> list[tuple[list[str], int]]:
-    return await asyncio.gather(*(lacks(models.entries[name]) for name in names))
+    return await asyncio.gather(*(lacks(models.entries[name], models.proxies) for name in names))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -51,10 +52,19 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Models by name; no entries are the embedded models. `where` names the file they were read from."""
+    """Models by name; no entries are the embedded models.
+
+    Parameters
+    ----------
+    where
+        Names the file they were read from.
+    proxies
+        Through what servers are asked, by scheme.
+    """
 
     entries: Mapping[str, Entry]
     where: str = ""
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def embedded(self) -> bool:
@@ -129,7 +139,7 @@ class Catalogue:
                 return
             wanted = [self.entries[name] for name in (*names, *scorers)]
             worlds = [
-                stack.enter_context(_open(engine, {e.name: e for e in wanted if e.engine == engine}, asking))
+                stack.enter_context(self._open(engine, {e.name: e for e in wanted if e.engine == engine}, asking))
                 for engine in dict.fromkeys(entry.engine for entry in wanted)
             ]
             if len(worlds) == 1:
@@ -138,6 +148,37 @@ class Catalogue:
                 from autotts.worlds.joined import Joined
 
                 yield Joined(worlds)
+
+    @contextmanager
+    def _open(self, engine: str, entries: Mapping[str, Entry], asking: Asking) -> Iterator[Bench]:
+        options: dict[str, Any] = {"read": asking.read, "instruction": asking.instruction, "unit": asking.unit}
+        opening: AbstractContextManager[Bench]
+        if engine == "openai":
+            from autotts.worlds.openai.look import look
+            from autotts.worlds.openai.world import open_openai
+            from autotts.worlds.servers import Fleet
+
+            opening = open_openai(
+                entries,
+                **options,
+                fleet=lambda: Fleet(proxies=self.proxies),
+                looking=partial(look, proxies=self.proxies),
+            )
+        elif engine == "vllm":
+            from autotts.worlds.vllm import open_vllm
+
+            opening = open_vllm(entries, **options)
+        elif engine == "transformers":
+            from autotts.worlds.transformers import open_transformers
+
+            opening = open_transformers(entries, **options)
+        else:
+            raise InputError(
+                f"the engine {engine!r} cannot be asked beside others: the embedded models are asked without a file of "
+                "models"
+            )
+        with opening as world:
+            yield world
 
 
 EMBEDDED: Final = Catalogue({})
@@ -161,10 +202,28 @@ def catalogue(models: Sequence[str], environ: Mapping[str, str]) -> tuple[Catalo
         raise InputError(f"--models: expected one file of models, found {', '.join(files)}: write them into one file")
     from autotts.worlds.models.read import read_models
 
-    return Catalogue(read_models(Path(files[0]), environ), files[0]), names
+    return Catalogue(read_models(Path(files[0]), environ), files[0], proxies_of(environ)), names
 
 
-def restated(roles: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]], servers: Sequence[Server]) -> Catalogue:
+def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The proxies that an environment names, by scheme; hosts without one under "no". Names in small letters win.
+
+    Examples
+    --------
+    >>> proxies_of({"HTTPS_PROXY": "http://a:3128", "https_proxy": "http://b:3128", "NO_PROXY": "localhost", "X": "y"})
+    {'https': 'http://b:3128', 'no': 'localhost'}
+    """
+    ending = "_proxy"
+    named = sorted((name, value) for name, value in environ.items() if name.lower().endswith(ending))
+    found = {name.lower().removesuffix(ending): value for name, value in named}  # capitals sort before small letters
+    return {scheme: value for scheme, value in found.items() if value}
+
+
+def restated(
+    roles: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
+    servers: Sequence[Server],
+    proxies: Mapping[str, str],
+) -> Catalogue:
     """The catalogue that a policy states, asked at other addresses: by role its binding and its card."""
     entries = {}
     for name, (binding, card) in roles.items():
@@ -189,35 +248,10 @@ def restated(roles: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]], s
                 f"policy: models.{name}.binding: expected how a model is asked (engine, served, template, ...), found "
                 f"something else ({error!r}); give --models FILE"
             ) from None
-    return Catalogue(entries, "the policy")
+    return Catalogue(entries, "the policy", proxies)
 
 
 def session(world: World) -> AbstractAsyncContextManager[Any]:
     """What must be entered in the event loop before a world answers, if it needs anything."""
     opener = getattr(world, "session", None)
     return nullcontext() if opener is None else opener()
-
-
-@contextmanager
-def _open(engine: str, entries: Mapping[str, Entry], asking: Asking) -> Iterator[Bench]:
-    options: dict[str, Any] = {"read": asking.read, "instruction": asking.instruction, "unit": asking.unit}
-    opening: AbstractContextManager[Bench]
-    if engine == "openai":
-        from autotts.worlds.openai.world import open_openai
-
-        opening = open_openai(entries, **options)
-    elif engine == "vllm":
-        from autotts.worlds.vllm import open_vllm
-
-        opening = open_vllm(entries, **options)
-    elif engine == "transformers":
-        from autotts.worlds.transformers import open_transformers
-
-        opening = open_transformers(entries, **options)
-    else:
-        raise InputError(
-            f"the engine {engine!r} cannot be asked beside others: the embedded models are asked without a file of "
-            "models"
-        )
-    with opening as world:
-        yield world

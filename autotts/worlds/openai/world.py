@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial as bound
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from autotts.core.cost import Usage
 from autotts.core.node import Node, root_node
@@ -33,6 +33,8 @@ from autotts.worlds.scoring import check as check_scoring
 from autotts.worlds.servers import Fault, Fleet
 
 _MOST_PROMPTS: Final = 4096  # whose length in tokens, or whose ids, are remembered
+
+Looking: TypeAlias = Callable[[Mapping[str, Entry]], Awaitable[None]]
 
 
 class OpenAI:
@@ -56,6 +58,7 @@ class OpenAI:
         instruction: str,
         unit: str,
         fleet: Callable[[], Fleet],
+        looking: Looking | None = None,
     ) -> None:
         self.entries = dict(entries)
         self.models = tuple(role for role, entry in entries.items() if entry.draws)
@@ -65,6 +68,7 @@ class OpenAI:
         self._instruction = instruction
         self._bindings = {role: _binding(entry, instruction, unit) for role, entry in entries.items()}
         self._new_fleet = fleet
+        self._looking = looking
         self._sender: Sender | None = None
         self._scores = Scores()
         self._ways: dict[str, tuple[str, str]] = {}  # and what was said to one that was refused
@@ -82,6 +86,8 @@ class OpenAI:
         """The scope, in one event loop, in which it answers; its connections end with it."""
         if self._sender is not None:
             raise RuntimeError("a session of this world is open already")
+        if self._looking is not None:
+            await self._looking(self.entries)
         async with self._new_fleet() as fleet:
             self._sender, self._scores, self._finding = Sender(fleet), Scores(), asyncio.Lock()
             try:
@@ -98,6 +104,7 @@ class OpenAI:
         InputError
             When it cannot fit into the context of one of them.
         """
+        _sound(prompt)
         least = fewest_tokens(prompt)
         for entry in self.entries.values():
             if entry.context is not None and least >= entry.context:
@@ -267,6 +274,19 @@ class OpenAI:
         return scorer.template.step
 
 
+def _sound(prompt: str) -> None:
+    """An `InputError` where a prompt is none that can be sent."""
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the prompt {prompt[:40]!a}...: expected text, found half a character (a lone surrogate) at "
+            f"{error.start}: is it in UTF-8?"
+        ) from None
+    if not prompt.strip():
+        raise InputError(f"the prompt {prompt[:40]!r}: expected a question, found nothing")
+
+
 def _keep(kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
     kept[name] = value
     if len(kept) > _MOST_PROMPTS:
@@ -292,6 +312,7 @@ def open_openai(
     instruction: str = "",
     unit: str = "tokens",
     fleet: Callable[[], Fleet] = Fleet,
+    looking: Looking | None = None,
 ) -> Iterator[OpenAI]:
     """The world of some models behind servers.
 
@@ -307,6 +328,8 @@ def open_openai(
         What prices are in.
     fleet
         Makes the fleet of a session; it is entered in the session's event loop.
+    looking
+        What sees, as a session begins, whether the servers are there (`look`); None does not look.
 
     Raises
     ------
@@ -318,4 +341,4 @@ def open_openai(
             raise InputError(f"model {role!r}: expected at least one server (`url`), found none")
         if entry.scoring is not None:
             check_scoring(entry)
-    yield OpenAI(entries, read=read, instruction=instruction, unit=unit, fleet=fleet)
+    yield OpenAI(entries, read=read, instruction=instruction, unit=unit, fleet=fleet, looking=looking)
