@@ -58,6 +58,7 @@ class Capped:
     def __init__(self, world: World, ledger: Ledger, prices: Mapping[str, Prices] | None = None) -> None:
         self.ledger = ledger
         self._world = world
+        self._ready: set[str] = set()  # bindings that make no order wait
         self._prices = {b.id: b.prices for b in world.bindings.values()} if prices is None else prices
         for binding in world.bindings.values():
             self._price(binding)
@@ -71,8 +72,9 @@ class Capped:
         """Answer one order, if the ledger has room for it; `SearchBudgetReached` otherwise."""
         ledger, prices = self.ledger.opened(), self._price(order.binding)
         most = _most(order, prices)
-        await ledger.claim(most, AHEAD)
-        reserved, ahead = most, True
+        ahead = None if order.binding.id in self._ready else AHEAD
+        await ledger.claim(most, ahead)
+        reserved = most
 
         def again() -> None:
             nonlocal reserved
@@ -83,16 +85,19 @@ class Capped:
 
         def begin() -> None:
             nonlocal ahead
-            if ahead:
-                ahead = False
+            if ahead is not None:
+                ahead = None
                 ledger.began()
 
         def look() -> None:  # when the world has been asked: one that does not make it wait has begun
             if not meter.waiting:
                 begin()
+                if not meter.calls:
+                    self._ready.add(order.binding.id)
 
         meter.again = again
-        asyncio.get_running_loop().call_soon(look)
+        if ahead is not None:
+            asyncio.get_running_loop().call_soon(look)
         try:
             reply = await self._world.answer(order, states, meter)
         except BaseException:

@@ -184,6 +184,36 @@ def test_little_is_held_for_orders_that_wait_for_their_backend(engine):
     assert spent_by(engine, STUDY) == {("S@1", "drawn"): 3000}
 
 
+class Wide(Slow):
+    """A backend that takes all orders at once, and says nothing of attempts."""
+
+    async def answer(self, order, states, meter):
+        self.running += 1
+        await self.open.wait()
+        return Reply(Node(order.key, 1, True, "4", order.key, 10), Usage(generated=10))
+
+
+def test_a_backend_that_takes_all_at_once_is_given_all(engine):
+    def plan(root):
+        for _ in range(2):
+            got = yield Join([Draw(root, Spec(model="S")) for _ in range(200)])
+        return got.slots[0]
+
+    async def go(ledger):
+        world = Wide(1)
+        async with Memo(Capped(world, ledger), Memory()) as memo:
+            root = memo.root(root_node("p", 7), None)
+            asked = asyncio.create_task(search(plan(root), root, memo))
+            while world.running < 200:
+                await asyncio.sleep(0.001)
+            world.open.set()
+            await asked
+        assert world.running == 400 and ledger.ahead == 0 and not ledger.reserved
+
+    with SharedLedger(engine, STUDY, UNIT, 10**6) as shared:
+        asyncio.run(go(shared.ledger))
+
+
 class Stateless:
     """A toy whose draws leave nothing behind that a store could not keep."""
 
