@@ -1,7 +1,7 @@
 """Studies that are killed at random moments, and what becomes of them: `python -m tests.benchmarks.killed [--kills N]`.
 
 A study of two models and a scorer runs against the fake server, which is a process of its own and counts for itself. It
-is killed (-9) after a random time and run again until it ends; then the next one begins, until there were so many
+is killed (-9) at a random moment and run again until it ends; then the next one begins, until there were so many
 kills. What it left behind is looked at after each kill, and its end is held against a study that nothing killed. At
 last one whose search budget is too small is killed a few times: it may end early, and never spends more.
 """
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=int, default=3_000_000, help="search budget in tokens")
+    parser.add_argument("--budget", type=int, default=10_000_000, help="search budget in tokens")
     options = parser.parse_args()
     rng, left, told = Random(options.seed), options.kills, list[Told]()
     with tempfile.TemporaryDirectory() as home:
@@ -97,7 +97,7 @@ def main() -> None:
             whole = place(Path(home) / "whole", server.url, options.budget)
             begun = time.monotonic()
             finish(whole.start())
-            seconds, probes = time.monotonic() - begun, probed(whole, server)
+            seconds, probes, total = time.monotonic() - begun, probed(whole, server), server.count()
             print(
                 f"uninterrupted: {seconds:.1f} s, {server.count()} requests, {whole.ledger()[0]:,} tokens", flush=True
             )
@@ -105,7 +105,7 @@ def main() -> None:
             folder = Path(home) / "killed"
             with watched() as server:
                 watch = Watch(place(folder, server.url, options.budget), server, probes)
-                while left and watch.live(after(rng.uniform(0.0, 0.7 * seconds))):
+                while left and watch.live(_moment(rng, server, seconds, total)):
                     left -= 1
                 if not left:
                     finish(watch.place.start())
@@ -115,7 +115,7 @@ def main() -> None:
         _sum_up(told)
         with watched() as server:
             watch = Watch(place(Path(home) / "small", server.url, whole.ledger()[0]), server, probes)
-            while len(watch.kills) < 3 and watch.live(after(rng.uniform(0.3, 1.0) * seconds)):
+            while len(watch.kills) < 3 and watch.live(at(server.count() + rng.randint(1, 40))):
                 pass
             finish(watch.place.start(), BudgetError.exit_code)
             told.append(tell(watch, None))
@@ -125,6 +125,13 @@ def main() -> None:
             _show(told[-1])
     if any(map(wrongs, told)):
         sys.exit(1)
+
+
+def _moment(rng: Random, server: Watched, seconds: float, total: int) -> Callable[[Watched], bool]:
+    """A third of the kills come at any time, from the start on; the others while the server is at work."""
+    if rng.random() < 1 / 3:
+        return after(rng.uniform(0.0, seconds))
+    return at(server.count() + rng.randint(1, total // 10))
 
 
 def after(seconds: float) -> Callable[[Watched], bool]:
@@ -146,8 +153,9 @@ def _sum_up(told: Sequence[Told]) -> None:
     kills = [kill for one in told for kill in one.kills]
     kinds = sum((one.kinds for one in told), Counter[str]())
     hit = [kill for kill in kills if kill.held]
+    work = max(1, len(hit))
     lines = {
-        "kills, of studies": f"{len(kills)}, {len(told)}",
+        "kills, of studies": f"{len(kills)} ({len(hit)} at work), {len(told)}",
         "finished by the server's count": f"{sum(one.finished for one in told):,}",
         "  of them kept": f"{sum(one.kept for one in told):,}",
         "asked again": f"{sum(one.repeated for one in told):,}",
@@ -159,9 +167,10 @@ def _sum_up(told: Sequence[Told]) -> None:
         "    each counted once": f"{sum(one.once for one in told):,}",
         "ledger's tokens": f"{sum(kinds.values()):,}",
         **{f"  {kind}": f"{parts:,}" for kind, parts in sorted(kinds.items())},
-        "lost at a kill that found work": f"{sum(k.held for k in hit) // max(1, len(hit)):,} on average, "
+        "lost at a kill at work": f"{sum(k.held for k in hit) // work:,} on average, "
         f"{max((k.held for k in hit), default=0):,} at most",
-        "  of them really made": f"{sum(k.made for k in hit) // max(1, len(hit)):,} on average",
+        "  of them really made": f"{sum(k.made for k in hit) // work:,} on average",
+        "  requests in flight": f"{sum(k.in_flight for k in hit) // work:,} on average",
         "most that was spent and held": f"{max((k.spent + k.held) / one.limit for one in told for k in one.kills):.1%}"
         " of the limit",
         "same samples, policy and result": f"{sum(one.same is True for one in told)} of {len(told)} studies",
