@@ -53,6 +53,11 @@ class Meter:
         self.moved: Callable[[int], bool] | None = None
         self.again: Callable[[], None] | None = None
 
+    @property
+    def counted(self) -> int:
+        """Tokens of all attempts so far."""
+        return self.generated + self.lost
+
     def add(self, count: int) -> None:
         """Count tokens that have just arrived."""
         if self.moved is None or self.moved(count):

@@ -115,7 +115,8 @@ async def serve(
         What the world sees of the root: the prompt.
     cap
         The most the plan may cost, in parts of the bindings' unit. A prompt that would exceed it is not sent; tokens
-        are counted as they come, so that a world that asks its meter before each token never exceeds it.
+        are counted as they come, so that a world that asks its meter before each token never exceeds it. A server
+        makes some more until it hears that it shall stop: they are in the bill.
     deadline
         Seconds from now; the plan then ends with its last offer.
     hang_up
@@ -140,6 +141,7 @@ class _Serving:
         self._zero = self._loop.time()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._dropped: list[tuple[Order, int]] = []  # with the tokens that each had counted then
         self._over = asyncio.Event()
         self._broken: BaseException | None = None
 
@@ -153,8 +155,6 @@ class _Serving:
             await self._over.wait()
             if self._broken is not None:
                 raise self._broken
-            assert scheduler.outcome is not None
-            return scheduler.outcome
         except BaseException:
             scheduler.close()
             raise
@@ -165,11 +165,16 @@ class _Serving:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, *self._ending, return_exceptions=True)  # these were told before
+            for order, counted in self._dropped:
+                scheduler.settle_late(order, order.meter.counted - counted)
+        assert scheduler.outcome is not None
+        return scheduler.outcome
 
     def _turn(self) -> None:
         """Cancel what is no longer wanted, then begin what is."""
         scheduler = self._scheduler
         for order in scheduler.take_dropped():
+            self._dropped.append((order, order.meter.counted))
             task = self._tasks.pop(order.seq, None)
             if task is not None:
                 task.cancel()

@@ -9,6 +9,7 @@ generated tokens when they settle, and those of a dropped order up to that momen
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from heapq import heappop, heappush
 from types import GeneratorType
 from typing import Any
@@ -125,6 +126,14 @@ class Scheduler:
             self.now = now
             self._know(order, reply, now)
             self._drain()
+
+    def settle_late(self, order: Order, late: int) -> None:
+        """On the clock: a dropped order has ended; charge so many tokens that came after it was dropped."""
+        if late and self.outcome is not None:
+            order.book.cancelled += late
+            self.total += order.binding.prices.of_generated(order.prefix + order.shown - late, late)
+            usage = {**self.outcome.usage, order.binding.id: order.book.usage()}
+            self.outcome = replace(self.outcome, cost=self.total, usage=usage)
 
     def stop(self, why: str) -> None:
         """End now with the last offer: a cap, a deadline, a hang-up. The bill is settled."""

@@ -12,9 +12,41 @@ from autotts.errors import BackendError, PlanError
 from autotts.worlds.fake_server import FakeServer, Faults
 from autotts.worlds.openai import OpenAI
 from autotts.worlds.servers import Fault, Line
+from tests.benchmarks.hardship import ARMS, bill, saving, use
 from tests.worlds.servers_fakes import Clock
 from tests.worlds.test_openai_faults import draw, run
 from tests.worlds.test_servers_faults import A, succeed
+
+# ---------------------------------------------------------------- answers and bills
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_fifth_of_faults_changes_no_answer_and_the_bill_is_true(arm: str) -> None:
+    """Finished draws to the token; what was lost is never below the server's count."""
+    without, found = bill(arm, Faults()), bill(arm, Faults.evenly(0.2, seed=2, hangs=True))
+    assert (without.finished, without.wasted) == (without.served, 0)
+    assert found.told == without.told
+    assert found.faults > 0
+    assert found.finished == found.served == without.finished
+    assert found.wasted >= found.served_wasted
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_64_draws_at_once_use_a_limit_and_never_exceed_it(rate: float) -> None:
+    found = use(20_000, faults=Faults.evenly(rate))
+    assert found.most <= found.limit
+    assert 0.95 * found.limit <= found.spent <= found.limit
+    assert found.served <= found.spent
+    assert rate or found.served == found.spent
+
+
+@pytest.mark.parametrize(("n", "k"), [(4, 1), (8, 3)])
+def test_first_finish_saves_what_the_theory_says(n: int, k: int) -> None:
+    """Within 5 % of it, by the server's count, and our bill is never below that."""
+    found = saving(n, k, 8)
+    assert 0.95 <= found.saved <= 1.0
+    assert found.made <= found.billed <= found.made + 8 * n
+
 
 # ---------------------------------------------------------------- what fails for good
 

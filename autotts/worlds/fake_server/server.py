@@ -151,6 +151,8 @@ class FakeServer:
         if self._bound is not None:
             self._bound.close()
             self._bound = None
+        for _ in range(4):  # what was accepted a moment ago becomes a connection
+            await asyncio.sleep(0)
         tasks = [conn.task for conn in self._open if conn.task is not None]
         for conn in list(self._open):
             conn.reset()
