@@ -40,7 +40,8 @@ ARMS: Final = (
 )
 PROMPTS: Final = ("What is 3 + 4 * 5?", "What is 21 - 9 + 30?", "What is 12 + 30 * 2 - 7?")
 FINISHES: Final = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 4))
-RATE: Final = 400.0  # tokens a second of one request
+RATE: Final = 200.0  # tokens a second of one request
+STREAMS: Final = 8  # at once, if it is not more draws than that; where there are more they are read at beats
 
 
 def boxed(text: str) -> str | None:
@@ -236,7 +237,7 @@ def saving(n: int, k: int, prompts: int, rate: float = RATE) -> Saving:
             billed = 0
             with opened(server, max_tokens=1024) as world:
                 async with world.session():
-                    gate = asyncio.Semaphore(max(1, 32 // n))
+                    gate = asyncio.Semaphore(max(1, STREAMS // n))
 
                     async def one(number: int) -> int:
                         async with gate:

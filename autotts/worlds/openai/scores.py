@@ -8,11 +8,33 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from autotts.worlds.models.entry import Entry
 from autotts.worlds.scoring import Marked
 
 MOST: Final = 4096  # scores that are remembered
+_JUDGES_WORDS: Final = 1024  # tokens of a judge's templates, at most
+_GENERATED: Final = 256  # tokens of shapes that read what a model would say next, one a request
+_STEPS: Final = 16  # of a long answer, each of which reads half of it
 
 Name = tuple[str, bytes]  # binding id and digest of the text
+
+
+def most_scored(entry: Entry) -> tuple[int, int]:
+    """What a score is sure not to exceed: tokens on top of the text, and how often the text is read, with its marks.
+
+    A judge's words around the text are counted with those that it says itself, which cost no less. RLHFlow's form has a
+    request for each step, and each reads all that stands before it: on the average half of the text.
+    """
+    scoring = entry.scoring
+    assert scoring is not None
+    shape = scoring.shape.replace("_", "-").removesuffix("-prm")
+    if scoring.kind == "judge":
+        orders = 2 if shape == "compare" else 1
+        told = sum(len(str(value).encode()) for value in scoring.options.values())  # a rubric, what it is held against
+        return entry.max_tokens + orders * (_JUDGES_WORDS + told), 2 * orders
+    if shape == "rlhflow" and scoring.reduce != "last":
+        return _GENERATED, 2 * _STEPS
+    return (_GENERATED if shape in ("rlhflow", "math-shepherd") else 0), 2
 
 
 class Scores:

@@ -24,7 +24,7 @@ from autotts.worlds.openai.capabilities import find_way
 from autotts.worlds.openai.forms import Wish, check, form, goes_on, lead_of, name_of, pieces, rendering, stuck
 from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.refusals import overflow
-from autotts.worlds.openai.scores import Scores
+from autotts.worlds.openai.scores import Scores, most_scored
 from autotts.worlds.openai.sending import Sender, not_served
 from autotts.worlds.openai.stream import Said
 from autotts.worlds.openai.texts import Partial, fewest_tokens, most_tokens, said_of, spoken
@@ -294,13 +294,13 @@ def _keep(kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
 
 
 def _binding(entry: Entry, instruction: str, unit: str) -> Binding:
-    judges = entry.scoring is not None and entry.scoring.kind == "judge"
+    most, stretch = (entry.max_tokens, 1) if entry.scoring is None else most_scored(entry)
     return Binding(
         id=name_of(entry, instruction),
         model=entry.card.name,
         prices=entry.card.prices(unit),
-        max_tokens=entry.max_tokens if entry.draws or judges else 0,
-        stretch=1 if entry.draws else 2,
+        max_tokens=most,
+        stretch=stretch,
     )
 
 
