@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -306,8 +307,9 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if asked.out is not None:
-        head = "# Models behind servers in hardship\n\nMade by `python -m tests.benchmarks.hardship --out "
-        asked.out.write_text(f"{head}{asked.out}`.\n\n" + "\n".join(lines) + "\n")
+        made = f"python -m tests.benchmarks.hardship {' '.join(sys.argv[1:])}"
+        head = f"# Models behind servers in hardship\n\nMade by `{made}`."
+        asked.out.write_text(f"{head}\n\n" + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
