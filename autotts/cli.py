@@ -42,7 +42,7 @@ from autotts.cli_options import (
 from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
 from autotts.cli_recommend import distil, recommend
 from autotts.cli_run import run
-from autotts.errors import AutottsError, InputError
+from autotts.errors import AutottsError, BackendError, InputError
 
 if TYPE_CHECKING:
     from autotts.search.command import Job
@@ -315,6 +315,8 @@ def run_cli(argv: Sequence[str]) -> int:
         code: object = 0
     except AutottsError as error:
         print(f"autotts: {error}", file=sys.stderr)
+        if error.exit_code == BackendError.exit_code and argv and argv[0] in _RESUMED:
+            print(f"{_RESUMED[argv[0]]}. Go on with:\n  {_said(argv)}", file=sys.stderr)
         return error.exit_code
     except SystemExit as ended:
         code = ended.code

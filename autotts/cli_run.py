@@ -61,12 +61,17 @@ def run(
         else:
             from autotts.report.lists import Answer, answer_table
 
-            ended = None if answer.ended == "returned" else answer.ended
-            say(
-                answer_table(
-                    Answer(answer.answer, answer.arm, answer.draws, answer.cost, answer.unit, answer.bin, ended)
-                )
+            shown = Answer(
+                answer.answer,
+                answer.arm,
+                answer.draws,
+                answer.cost,
+                answer.unit,
+                level=answer.bin,
+                ended=None if answer.ended == "returned" else answer.ended,
+                problem=answer.problem,
             )
+            say(answer_table(shown))
         return
     with busy("answering") as tell:
         done = running.run_file(

@@ -38,6 +38,7 @@ Watcher: TypeAlias = Callable[[Tally], None]
 
 def as_dict(done: Answered) -> Row:
     """An answer as one JSON object."""
+    told = {"text": done.text, "problem": done.problem}
     return {
         "prompt": done.prompt,
         "answer": done.answer,
@@ -49,7 +50,7 @@ def as_dict(done: Answered) -> Row:
         "unit": done.unit,
         "ended": done.ended,
         "tokens": {name: u.generated + u.cancelled for name, u in done.usage.items()},
-    } | ({} if done.text is None else {"text": done.text})
+    } | {name: value for name, value in told.items() if value is not None}
 
 
 class Answers:

@@ -26,7 +26,7 @@ class Answered:
     """What one prompt got: the answer, the arm that gave it, and all that it took (cost in parts of `unit`).
 
     `ended` is "returned", or what ended the plan before that ("cap", "deadline"). `text` is what the chosen draw says
-    in whole, where its model writes texts.
+    in whole, where its model writes texts; `problem` says why it failed, where it did.
     """
 
     prompt: str
@@ -40,6 +40,7 @@ class Answered:
     unit: str
     ended: str
     text: str | None = None
+    problem: str | None = None
 
 
 async def answer(
@@ -90,9 +91,10 @@ async def answer(
         cost=out.cost,
         unit=policy.unit,
         ended=out.ended,
-        text=None if choice is None else _text(kept.get(choice.node.key)),
+        text=None if choice is None else _told(kept.get(choice.node.key), "text"),
+        problem=None if choice is None or not choice.node.failed else _told(kept.get(choice.node.key), "fault"),
     )
 
 
-def _text(state: Any) -> str | None:
-    return state.get("text") if isinstance(state, dict) else None
+def _told(state: Any, what: str) -> str | None:
+    return state.get(what) if isinstance(state, dict) else None

@@ -57,6 +57,7 @@ class Answer:
     unit: str
     level: str | None = None
     ended: str | None = None
+    problem: str | None = None
 
 
 def models_table(cards: Sequence[Card]) -> RenderableType:
@@ -214,6 +215,8 @@ def answer_table(answer: Answer) -> RenderableType:
         rows.insert(1, ("level", f"{plain(answer.level)} (predicted)"))
     if answer.ended is not None:
         rows.append(("ended", plain(answer.ended)))
+    if answer.problem is not None:
+        rows.append(("failed", plain(answer.problem)))
     return facts(rows)
 
 

@@ -13,6 +13,7 @@ from autotts.errors import InputError
 from autotts.search.abilities import lacks, left_out
 from autotts.store.meta import Meta
 from autotts.worlds.catalogue import Catalogue
+from autotts.worlds.openai.look import look
 
 PROBED = "probed"  # in the ledger
 _MOST: Final = 2400  # tokens that are set aside to ask one model
@@ -92,4 +93,5 @@ def _key(binding: Binding) -> str:
 
 
 async def _ask(models: Catalogue, names: Sequence[str]) -> list[tuple[list[str], int]]:
+    await look({name: models.entries[name] for name in names}, proxies=models.proxies)
     return await asyncio.gather(*(lacks(models.entries[name], models.proxies) for name in names))

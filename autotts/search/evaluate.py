@@ -10,7 +10,7 @@ import numpy as np
 from autotts.core.strategy import Strategy
 from autotts.core.task import Problem, Task
 from autotts.engine.memo import Memo, Samples
-from autotts.errors import InputError
+from autotts.errors import BackendError, InputError
 from autotts.estimate.intervals import resample
 from autotts.policy.perprompt import unlike
 from autotts.policy.schema import Policy
@@ -51,6 +51,9 @@ async def evaluate(
         else:
             arms = [subject] * len(problems)
         ran = await together(runner.run(arm, p) for arm, p in zip(arms, problems))
+    failed = [r.problem for r in ran if r.problem]
+    if len(failed) == len(ran):
+        raise BackendError(f"all {len(ran)} prompts failed, the last because: {failed[-1]}")
     return _figures(subject, task, table, arms, ran, unit, seed, cap)
 
 
@@ -65,6 +68,7 @@ def _figures(
     cap: int | None,
 ) -> dict[str, Any]:
     strata = [level_name(p) for p in table.problems]
+    failed = [r.problem for r in ran if r.problem]
     value = np.array([float(r.correct) for r in ran])
     cost = np.array([float(r.cost) for r in ran])
     over = table.resamples(seed)
@@ -91,7 +95,10 @@ def _figures(
         "cost": {"unit": unit, "mean": spent.value, "low": spent.low, "high": spent.high, "p95": p95, "cap": cap},
         "unanswered": sum(r.answer is None for r in ran),
         "levels": levels,
-        "notes": list(unlike(subject, [p.prompt for p in table.problems])) if isinstance(subject, Policy) else [],
+        "notes": [
+            *(unlike(subject, [p.prompt for p in table.problems]) if isinstance(subject, Policy) else []),
+            *([f"{len(failed)} of {len(ran)} prompts failed, the last because: {failed[-1]}"] if failed else []),
+        ],
     }
 
 

@@ -20,6 +20,7 @@ from autotts.core.world import World
 from autotts.engine.live import search
 from autotts.engine.memo import Memo
 from autotts.estimate.replayed import Pool
+from autotts.search.failures import Failures, reason
 from autotts.search.tally import Tally
 from autotts.search.together import together
 from autotts.strategies import POOLED
@@ -53,13 +54,17 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How one run of an arm on one prompt went: cost in parts, and ticks of virtual time (tokens in sequence)."""
+    """How one run of an arm on one prompt went: cost in parts, and ticks of virtual time (tokens in sequence).
+
+    `problem` says why the draw that it chose failed, where it did.
+    """
 
     answer: str | None
     correct: bool
     cost: int
     ended: str
     ticks: int = 0
+    problem: str = ""
 
 
 def family(strategy: Strategy) -> Family | None:
@@ -107,6 +112,7 @@ class Runner:
     cap: int | None = None
     limit: int = 512  # prompts at a time
     tally: Tally = field(default_factory=Tally)
+    failures: Failures = field(default_factory=Failures)
     _roots: dict[str, Node] = field(default_factory=dict)
     _graded: dict[tuple[str, str], bool] = field(default_factory=dict)
     _gate: asyncio.Semaphore = field(init=False)
@@ -140,7 +146,8 @@ class Runner:
         choice: Choice | None = out.choice
         answer = None if choice is None else choice.node.answer
         correct = answer is not None and await self.grade(answer, problem)
-        return Ran(answer, correct, out.cost, out.ended, out.ticks)
+        why = reason(self.memo, choice.node) if choice is not None and choice.node.failed else ""
+        return Ran(answer, correct, out.cost, out.ended, out.ticks, why)
 
     async def collect(self, problem: Problem, of: Family, count: int, by: str | None) -> Drawn:
         """The first `count` draws of a family, and their scores; what is stored is not drawn again."""
@@ -159,6 +166,8 @@ class Runner:
         """The draws of a family on some problems, as arrays."""
         self.tally.expect(len(problems))
         rows = await together(self.collect(p, of, count, by) for p in problems)
+        for drawn in rows:
+            self.failures.count(of.model, drawn.nodes, self.memo)
         grades = await together(self._grades(p, drawn.nodes) for p, drawn in zip(problems, rows))
         return self._arrays(problems, of, by, rows, grades)
 

@@ -27,6 +27,7 @@ from autotts.search.confirm import Confirmed, Held, confirm
 from autotts.search.contact import words
 from autotts.search.evaluate import table_of
 from autotts.search.export import digest
+from autotts.search.failures import Failures
 from autotts.search.level import Level, narrowed
 from autotts.search.measure import Table, level_name
 from autotts.search.memory import Recalled, Start, start
@@ -94,6 +95,7 @@ class Study:
     memos: list[Memo] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     tally: Tally = field(default_factory=Tally)
+    failures: Failures = field(default_factory=Failures)
     rounds: Rounds | None = None
     outcomes: Outcomes | None = None
     meta: Meta | None = None
@@ -229,7 +231,7 @@ class Study:
         self.tally = Tally(phase, changed=self._show)
         self.shown = 0.0  # a new phase is always shown
         self._show()
-        return Runner(memo, self.world, self.task, self.cap, tally=self.tally)
+        return Runner(memo, self.world, self.task, self.cap, tally=self.tally, failures=self.failures)
 
     def _held(self) -> Held:
         """The held-out problems with the level that the policy predicts for each."""
@@ -378,7 +380,7 @@ class Study:
         model = self.rounds.model
         out: dict[str, Any] = {
             "by": {name: dict(sorted(counts.items())) for name, counts in sorted(self.asking.counts.items())},
-            "notes": list(self.asking.notes),
+            "notes": [*self.asking.notes, *self.failures.words()],
             "predictor": None if model is None else {"kind": model.kind, "why": model.why, "n": model.n, **model.check},
         }
         if self.agent is not None:

@@ -32,12 +32,13 @@ from autotts.engine.orders import Order
 from autotts.estimate.replayed import Pool
 from autotts.search.evaluate import table_of
 from autotts.search.recipe import Recipe
-from autotts.search.runs import Bench, Family, Runner, depth, family
+from autotts.search.runs import Family, Runner, depth, family
 from autotts.search.space import Space, usable
 from autotts.search.study import Prompts, Study
 from autotts.search.together import together
 from autotts.strategies import STRATEGIES, STUDIED
 from autotts.strategies.arms import show
+from autotts.worlds.catalogue import Bench
 from autotts.worlds.epochs import Epoch
 
 SPLITS = {"search": 0, "test": 1}  # and the epochs of their draws
