@@ -82,9 +82,7 @@ def optimize(
     >>> found.result["accuracy"]  # doctest: +SKIP
     {'value': 0.93, 'low': 0.91, 'high': 0.95}
     """
-    job = command.prepared(
-        recipe, out=out, name=name, storage=storage, environ=environ or {}, unsafe=allow_unsafe_code
-    )
+    job = command.prepared(recipe, out=out, name=name, storage=storage, environ=environ or {}, unsafe=allow_unsafe_code)
     job = replace(job, agent=agent)
     return study(job, watch)
 
