@@ -19,7 +19,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ROOMS = sorted({path.parent for path in FILES if path.parent != HOUSE})
 
 # One class that has one purpose is not split to meet a number.
-LONGER = {"autotts/engine/scheduler.py": 450}
+LONGER = {"autotts/engine/scheduler.py": 460}
 
 # What must not be loaded before a command needs it.
 HEAVY = ("numpy", "optuna", "sqlalchemy", "onnxruntime", "sklearn", "pandas", "plotly", "scipy", "sympy", "math_verify")

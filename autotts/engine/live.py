@@ -141,7 +141,7 @@ class _Serving:
         self._zero = self._loop.time()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._dropped: list[tuple[Order, int]] = []  # with the tokens that each had counted then
+        self._dropped: list[tuple[Order, int]] = []  # with the tokens that each was charged then
         self._over = asyncio.Event()
         self._broken: BaseException | None = None
 
@@ -165,8 +165,8 @@ class _Serving:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, *self._ending, return_exceptions=True)  # these were told before
-            for order, counted in self._dropped:
-                scheduler.settle_late(order, order.meter.counted - counted)
+            for order, charged in self._dropped:
+                scheduler.settle_late(order, order.meter.counted - charged)
         assert scheduler.outcome is not None
         return scheduler.outcome
 
@@ -174,7 +174,7 @@ class _Serving:
         """Cancel what is no longer wanted, then begin what is."""
         scheduler = self._scheduler
         for order in scheduler.take_dropped():
-            self._dropped.append((order, order.meter.counted))
+            self._dropped.append((order, order.shown))
             task = self._tasks.pop(order.seq, None)
             if task is not None:
                 task.cancel()

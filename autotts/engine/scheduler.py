@@ -128,10 +128,10 @@ class Scheduler:
             self._drain()
 
     def settle_late(self, order: Order, late: int) -> None:
-        """On the clock: a dropped order has ended; charge so many tokens that came after it was dropped."""
-        if late and self.outcome is not None:
+        """On the clock: a dropped order has ended; charge what it made beyond what it was charged before."""
+        if late > 0 and self.outcome is not None:
             order.book.cancelled += late
-            self.total += order.binding.prices.of_generated(order.prefix + order.shown - late, late)
+            self.total += order.binding.prices.of_generated(order.prefix + order.meter.counted - late, late)
             usage = {**self.outcome.usage, order.binding.id: order.book.usage()}
             self.outcome = replace(self.outcome, cost=self.total, usage=usage)
 
