@@ -11,7 +11,7 @@ ModelsOption = Annotated[
     str,
     typer.Option(
         "--models",
-        help="Models to use, such as S,M, or a models.toml (see `autotts models list`).  [default: embedded]",
+        help="Models to use, such as S,M, or a models.toml (see `autotts models list`).  [default: all]",
     ),
 ]
 UnsafeOption = Annotated[
