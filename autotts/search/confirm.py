@@ -265,11 +265,16 @@ def hull_at(asked: Confirmation, curve: Sequence[tuple[str, Figures]], ours: Fig
 
 
 def _rising(costs: Sequence[float]) -> list[int]:
-    """Indices of the costs that are above all before."""
+    """Indices of costs that rise; of one that is no dearer than those before, these are left out.
+
+    Later arms of the hull were better on the search prompts: one that came out cheaper here than a worse one stands in
+    its place, since the baseline would else be the worse of the two.
+    """
     out: list[int] = []
     for i, cost in enumerate(costs):
-        if not out or cost > costs[out[-1]]:
-            out.append(i)
+        while out and cost <= costs[out[-1]]:
+            out.pop()
+        out.append(i)
     return out
 
 
