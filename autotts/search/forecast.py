@@ -7,7 +7,7 @@ from typing import Any
 from autotts.core.task import Task
 from autotts.search.recipe import Recipe
 from autotts.search.space import work
-from autotts.worlds.catalogue import FILE, Catalogue
+from autotts.worlds.catalogue import Catalogue, named
 
 TOKENS = 32  # generated for a whole draw, the mean of the embedded models over levels
 PROMPT = 14
@@ -21,7 +21,7 @@ def forecast(recipe: Recipe, task: Task, models: Catalogue) -> dict[str, Any]:
     The first round is known; a later trial is taken to need 16 draws a prompt where they are new, which half of them
     are; a held-out prompt is taken to need the largest pool of each model once.
     """
-    names = models.drawing([name for name in recipe.models if not name.endswith(FILE)])
+    names = models.drawing(named(recipe.models))
     cards = models.cards(names)
     sizes = work(cards)
     levels = max(1, len(task.mix))

@@ -33,7 +33,7 @@ from autotts.store.meta import Meta
 from autotts.store.outcomes import Outcomes
 from autotts.store.samples import Samples
 from autotts.store.usage import used
-from autotts.worlds.catalogue import EMBEDDED, FILE, Asking, Bench, Catalogue, session
+from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, named, session
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def optimize(
 
 
 def _opened(models: Catalogue, recipe: Recipe, task: Task) -> AbstractContextManager[Bench]:
-    names = models.drawing([name for name in recipe.models if not name.endswith(FILE)])
+    names = models.drawing(named(recipe.models))
     return models.opened(names, models.scoring, Asking(task.read, task.instruction, recipe.unit))
 
 

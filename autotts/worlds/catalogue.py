@@ -184,6 +184,11 @@ class Catalogue:
 EMBEDDED: Final = Catalogue({})
 
 
+def named(models: Sequence[str]) -> tuple[str, ...]:
+    """The names of models in a list of models and files of models."""
+    return tuple(name for name in models if not name.endswith(FILE))
+
+
 def catalogue(models: Sequence[str], environ: Mapping[str, str]) -> tuple[Catalogue, tuple[str, ...]]:
     """The catalogue that a list of models and files of models stands for, and the names among them.
 
@@ -195,7 +200,7 @@ def catalogue(models: Sequence[str], environ: Mapping[str, str]) -> tuple[Catalo
         Where the keys are that a file names by `key_env`.
     """
     files = [name for name in models if name.endswith(FILE)]
-    names = tuple(name for name in models if not name.endswith(FILE))
+    names = named(models)
     if not files:
         return EMBEDDED, names
     if len(files) > 1:
