@@ -1,0 +1,193 @@
+"""Where the compute went, for Prometheus: each request is told once, and what stands still is read when asked.
+
+Costs add up: the sum over arms, over clients, and over models and kinds of tokens is the total each. Labels that come
+from outside (clients, reasons) are bounded: past `MOST` different values the rest is "other".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from autotts import __version__
+from autotts.core.cost import PARTS, Prices, Usage
+from autotts.serve import measures
+from autotts.serve.measures import Measure
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MOST: Final = 100  # different values of a label
+LONGEST: Final = 120  # characters of a label's value
+OTHER: Final = "other"
+NONE: Final = "none"  # where a request had no arm, or its client no name
+
+_KINDS: Final = ("prompt", "cached", "generated", "cancelled")
+_PLAIN: Final = Prices()
+_MADE: Final = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One request that has ended, whatever became of it.
+
+    Parameters
+    ----------
+    endpoint, status, client, id
+        What was asked for ("chat", "completions", ...), the HTTP status, the client's name, the request's own id.
+    arm, bin
+        The arm's text and the bin of the prompt; empty where nothing was routed.
+    usage, cost, unit
+        Tokens by model, and the cost in parts of the unit.
+    seconds, first_byte, waited, routing
+        Of the whole, until the first byte, in the queue, for choosing the arm; None where it did not happen.
+    draws, cancelled
+        Draws that were begun, and those of them that were given up.
+    ended
+        "returned", "cap", "deadline", "hang-up", "failed", "refused", or "passed" for what was passed through.
+    fallback
+        A few words on why the request did not get what the policy chose; empty where it did.
+    """
+
+    endpoint: str
+    status: int
+    seconds: float
+    ended: str
+    client: str = ""
+    id: str = ""
+    arm: str = ""
+    bin: str = ""
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    cost: int = 0
+    unit: str = ""
+    first_byte: float | None = None
+    waited: float | None = None
+    routing: float | None = None
+    draws: int = 0
+    cancelled: int = 0
+    fallback: str = ""
+
+
+class Metrics:
+    """The figures of one worker, in a registry of their own.
+
+    Parameters
+    ----------
+    prices
+        Of each model, by the name that `Told.usage` has; they only tell how a request's cost is shared among its
+        tokens.
+    """
+
+    def __init__(self, prices: Mapping[str, Prices] | None = None) -> None:
+        self.prices: Mapping[str, Prices] = prices or {}
+        self._registry = CollectorRegistry()
+        self._families = {m.name: _family(m, self._registry) for m in measures.RECORDED}
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._values: dict[str, set[str]] = {}
+        self._child(measures.BUILD, __version__).set(1)
+        for result in ("ok", "failed"):
+            self._child(measures.RELOADS, result)
+
+    def begun(self, client: str = "") -> None:
+        """A request has begun; `ended` is told of it once, whatever becomes of it."""
+        self._child(measures.OPEN).inc()
+
+    def ended(self, told: Told) -> None:
+        """A request that has begun is over."""
+        child, client, arm = self._child, told.client or NONE, told.arm or NONE
+        child(measures.OPEN).dec()
+        child(measures.REQUESTS, told.endpoint, str(told.status), client).inc()
+        child(measures.OUTCOMES, told.ended).inc()
+        child(measures.ARM_REQUESTS, arm).inc()
+        if told.draws:
+            child(measures.ARM_DRAWS, arm).inc(told.draws)
+        if told.cancelled:
+            child(measures.ARM_CANCELLED, arm).inc(told.cancelled)
+        if told.bin:
+            child(measures.BINS, told.bin).inc()
+        if told.fallback:
+            child(measures.FALLBACKS, told.fallback).inc()
+        self._time(told)
+        self._count(told.usage)
+        if told.cost:
+            self._spend(told, arm, client)
+
+    def refused(self, reason: str) -> None:
+        """A request was refused before anything was spent: "queue", "rate", "budget", ...; `ended` is told as well."""
+        self._child(measures.REFUSED, reason).inc()
+
+    def reloaded(self, ok: bool) -> None:
+        """The policy file was read again."""
+        self._child(measures.RELOADS, "ok" if ok else "failed").inc()
+
+    def text(self) -> bytes:
+        """All figures, in Prometheus's text format (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
+
+    # ---------------------------------------------------------------- inside
+
+    def _time(self, told: Told) -> None:
+        self._child(measures.SECONDS, told.endpoint).observe(told.seconds)
+        if told.first_byte is not None:
+            self._child(measures.FIRST_BYTE, told.endpoint).observe(told.first_byte)
+        if told.waited is not None:
+            self._child(measures.QUEUE_WAIT).observe(told.waited)
+        if told.routing is not None:
+            self._child(measures.ROUTING).observe(told.routing)
+
+    def _count(self, usage: Mapping[str, Usage]) -> None:
+        for model, used in usage.items():
+            for kind in _KINDS:
+                if count := getattr(used, kind):
+                    self._child(measures.TOKENS, model, kind).inc(count)
+            if used.calls:
+                self._child(measures.CALLS, model).inc(used.calls)
+
+    def _spend(self, told: Told, arm: str, client: str) -> None:
+        unit, cost = told.unit, told.cost / PARTS.get(told.unit, 1)
+        self._child(measures.COST, unit).inc(cost)
+        self._child(measures.ARM_COST, arm, unit).inc(cost)
+        self._child(measures.CLIENT_COST, client, unit).inc(cost)
+        for (model, kind), share in self._shared(told.usage).items():
+            self._child(measures.MODEL_COST, model, kind, unit).inc(cost * share)
+
+    def _shared(self, usage: Mapping[str, Usage]) -> dict[tuple[str, str], float]:
+        """The part of a request's cost that went into each kind of token of each model; the parts sum to 1."""
+        weights: dict[tuple[str, str], float] = {}
+        for model, used in usage.items():
+            price = self.prices.get(model, _PLAIN)
+            of = (price.prompt, price.cached, price.generated, price.generated)
+            for kind, each in zip(_KINDS, of, strict=True):
+                if weight := each * getattr(used, kind):
+                    weights[model, kind] = weight
+            if weight := price.call * used.calls:
+                weights[model, "call"] = weight
+        total = sum(weights.values())
+        return {key: weight / total for key, weight in weights.items()} if total else {(NONE, NONE): 1.0}
+
+    def _child(self, measure: Measure, *values: str) -> Any:
+        """The figure of these labels; a lookup once it was there."""
+        key = (measure.name, *values)
+        found = self._children.get(key)
+        if found is None:
+            family = self._families[measure.name]
+            bounded = [self._bounded(label, value) for label, value in zip(measure.labels, values, strict=True)]
+            found = family.labels(*bounded) if bounded else family
+            if OTHER not in bounded:  # values beyond the bound come without end, and must not be kept
+                self._children[key] = found
+        return found
+
+    def _bounded(self, label: str, value: str) -> str:
+        text = value[:LONGEST].encode("utf-8", "replace").decode()
+        seen = self._values.setdefault(label, set())
+        if text not in seen:
+            if len(seen) >= MOST:
+                return OTHER
+            seen.add(text)
+        return text
+
+
+def _family(measure: Measure, registry: CollectorRegistry) -> Any:
+    more: dict[str, Any] = {"buckets": measure.buckets} if measure.buckets else {}
+    return _MADE[measure.kind](measure.name, measure.words, measure.labels, registry=registry, **more)
