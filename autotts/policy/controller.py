@@ -23,64 +23,34 @@ Nothing here asks a clock or a random source: the same requests, told in the sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from autotts.errors import InputError
 from autotts.policy import routing
-from autotts.policy.routing import Look, Routed
-from autotts.policy.schema import Control, Policy
+from autotts.policy.control import (
+    DEFAULT,
+    NOTHING,
+    Asked,
+    State,
+    Uncontrolled,
+    Wish,
+    check_told,
+    checked,
+    known,
+    lower,
+    made_for,
+)
+from autotts.policy.routing import Look
+from autotts.policy.schema import Policy
 
-DEFAULT: Final = Control()
+__all__ = ["DEFAULT", "NOTHING", "Asked", "Controller", "State", "Uncontrolled", "Wish", "made_for"]
 
 EMPTIEST: Final = 0.01  # of a full account: below it effort is at its lowest anyway
 DEAREST: Final = 1.5  # budgets that a request may cost, however full the account is
 FULL: Final = 4.0  # what is saved beyond so many full accounts is given up
 CALM: Final = 0.98  # a request: how fast the most that ran at once is forgotten
 PUT_BY: Final = 0.03  # budgets a request that may be saved for requests that run at once
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How one request is to be answered, until `Controller.tell`.
-
-    `cap` is the most that it may cost, in parts, and `reserved` what is set aside for it; `effort` is the mean budget
-    at which the frontier was entered, `forecast` what the request is expected to cost; `scarce`: the account could
-    not grant as much.
-    """
-
-    number: int
-    routed: Routed
-    cap: int
-    reserved: int
-    effort: float
-    forecast: float
-    scarce: bool
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a controller stands, for people; amounts in parts of the policy's unit.
-
-    `mean` is spent a told request; `effort` the mean budget at which the frontier is entered now; `ratio` how much
-    dearer prompts are than the policy expects; `room` what the account holds, allowance included, after what is set
-    aside; `shortfall` by how much the cheapest setting exceeds the budget on these prompts: above 0, caps bind.
-    """
-
-    requests: int
-    running: int
-    spent: float
-    mean: float
-    effort: float
-    ratio: float
-    room: float
-    shortfall: float
-
-
-def made_for(policy: Policy) -> float:
-    """The mean budget that a policy was made for."""
-    stated = None if policy.controller is None else policy.controller.budget
-    return policy.frontier[policy.default].expected.cost if stated is None else stated
+KEPT: Final = 0.25  # of what the account should hold: so much is left to others by requests that wish for more effort
 
 
 class Controller:
@@ -126,17 +96,35 @@ class Controller:
         self._arms = Ratio(prior * self._set.caution, prior, self._set.memory)  # cost against that of the arm drawn
         self._bins = Ratio(prior, prior, self._set.memory)  # that of the bin's arms against that of the setting
 
-    def ask(self, prompt: str, token: str = "") -> Asked:
-        """Route a request and set aside what it may cost; every ask is to be told, also one that failed."""
-        effort = self._effort()
+    def ask(self, prompt: str, token: str = "", wish: Wish = NOTHING, seen: Look | None = None) -> Asked:
+        """Route a request and set aside what it may cost; every ask is to be told, also one that failed.
+
+        Parameters
+        ----------
+        token
+            Names the request, where a mixture of arms is decided.
+        wish
+            Its own budget: an effort, lowered to what the account can grant, and a cap, under which an arm is taken
+            that probably fits, if any does.
+        seen
+            What the policy makes of the prompt, where it was looked at before.
+
+        Raises
+        ------
+        BudgetError
+            For a wish that not even the cheapest setting meets; the request does not count.
+        """
+        checked(self._policy, wish)
+        effort = self._effort() if wish.effort is None else self._granted(wish.effort)
+        seen = routing.look(self._policy, prompt) if seen is None else seen
+        limit = math.inf if wish.cap is None else wish.cap
         self._asked += 1
         self._account += self.budget
         self._peak = max(len(self._open) + 1.0, 1.0 + CALM * (self._peak - 1.0))
-        seen = routing.look(self._policy, prompt)
         routed = routing.route(self._policy, seen, effort, token)
         forecast = self._forecast(routed.cost, effort)
-        if not self._fits(forecast):
-            effort = self._lower(seen, effort)
+        if not self._fits(forecast, limit):
+            effort = lower(self._policy, seen, effort, lambda cost: self._fits(cost * self._arms.value, limit))
             routed = routing.route(self._policy, seen, effort, token)
             forecast = self._forecast(routed.cost, effort)
         cap = self._cap(forecast)
@@ -145,8 +133,8 @@ class Controller:
             cap = min(cap, self._set.floor * self.budget)
         if self._policy.cap is not None:
             cap = min(cap, self._policy.cap)
-        parts = max(0, math.floor(cap))
-        asked = Asked(self._asked, routed, parts, parts, effort, forecast, scarce)
+        parts = max(0, math.floor(min(cap, limit)))
+        asked = Asked(self._asked, routed, parts, parts, effort, forecast, scarce, limit < cap)
         self._open[asked.number] = asked
         self._reserved += parts
         self._forecasts += min(parts, forecast)
@@ -160,25 +148,20 @@ class Controller:
         InputError
             For a cost that is no finite number >= 0, or a request that was told before.
         """
-        if not (math.isfinite(cost) and cost >= 0):
-            raise InputError(f"controller: expected a finite cost >= 0 of request {asked.number}, found {cost}")
-        if self._open.get(asked.number) is not asked:
-            raise InputError(
-                f"controller: expected the cost of a running request, each once, found that of {asked.number}"
-            )
+        check_told(asked, cost, self._open.get(asked.number) is asked)
         del self._open[asked.number]
         self._reserved -= asked.reserved
-        self._forecasts -= min(asked.cap, asked.forecast)
+        self._forecasts -= min(asked.reserved, asked.forecast)
         self._spent += cost
         most = (FULL * self._goal() - self._set.allowance) * self.budget + self._forecasts
         # What is set aside for those that run is never given up: the next request has its budget whatever they cost.
         self._account = min(self._account - cost, max(most, self._reserved - self.bound))
         # What had to be cut, or failed at once, does not show what prompts cost.
-        if cost > 0 and not asked.scarce:
+        if cost > 0 and not asked.scarce and not asked.tight:
             routed, effort = asked.routed, asked.effort
-            self._arms.add(cost, _known(routed.cost, effort))
+            self._arms.add(cost, known(routed.cost, effort))
             costs = zip(routed.shares, routed.costs, strict=True)
-            self._bins.add(math.fsum(share * _known(each, effort) for (_, share), each in costs), effort)
+            self._bins.add(math.fsum(share * known(each, effort) for (_, share), each in costs), effort)
 
     @property
     def state(self) -> State:
@@ -202,9 +185,21 @@ class Controller:
         aside = min(PUT_BY * self._asked, self._set.running * (self._peak - 1.0))
         return self._set.allowance + self._set.saving * math.sqrt(self._asked) + aside
 
+    def _held(self) -> float:
+        """Budgets that the account will hold when what is running has ended as expected, allowance included."""
+        return (self._account + self.bound - self._forecasts) / self.budget
+
+    def _granted(self, wished: float) -> float:
+        """An effort that is wished for, or as much of it as leaves the account a quarter of what it should hold.
+
+        The controller's own effort is granted in any case.
+        """
+        beyond = (self._held() - KEPT * self._goal()) * self.budget / (self._arms.value * self._bins.value)
+        return min(wished, max(self._effort(), beyond), self._costs[-1])
+
     def _effort(self) -> float:
         """The mean budget at which the frontier is entered now."""
-        held = (self._account + self.bound - self._forecasts) / self.budget
+        held = self._held()
         gain = self._set.gain + self._set.early * self._set.warmup / (self._set.warmup + self._asked)
         full: float = max(EMPTIEST, held / self._goal()) ** gain
         wanted = self.budget * min(DEAREST, full)
@@ -220,29 +215,11 @@ class Controller:
         others = max(1.0, self._peak - len(self._open))
         return min(room, self.budget + max(0.0, room - self.budget) * weight / (weight + others))
 
-    def _fits(self, forecast: float) -> bool:
-        return forecast * self._set.margin <= self._cap(forecast)
-
-    def _lower(self, seen: Look, effort: float) -> float:
-        """The dearest setting below an effort of which every arm that the prompt may get fits under the cap.
-
-        Where there is none, the cheapest.
-        """
-        for cost in reversed(self._costs):
-            if cost < effort:
-                arms = routing.among(self._policy, seen, cost)
-                costs = [routing.expected(self._policy, seen, arm)[1] for arm, _ in arms]
-                if self._fits(max(self._forecast(each, cost) for each in costs)):
-                    return cost
-        return self._costs[0]
+    def _fits(self, forecast: float, limit: float) -> bool:
+        return forecast * self._set.margin <= min(self._cap(forecast), limit)
 
     def _forecast(self, cost: float | None, effort: float) -> float:
-        return _known(cost, effort) * self._arms.value
-
-
-def _known(cost: float | None, effort: float) -> float:
-    """What an arm costs as the policy expects it; where it does not tell, what the setting costs."""
-    return effort if cost is None else cost
+        return known(cost, effort) * self._arms.value
 
 
 class Ratio:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -229,6 +230,23 @@ class Policy(Entry):
         """Hash of what decides about a prompt; evidence added later must not route prompts elsewhere."""
         data = self.model_dump(mode="json", include={"unit", "arms", "difficulty", "frontier", "default"})
         return hashlib.blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def effort(self, dial: float) -> float:
+        """The mean budget, in parts, that a dial from 0 (cheapest setting) to 1 (dearest) stands for.
+
+        Equal steps of the dial multiply the budget by equal factors.
+
+        Raises
+        ------
+        InputError
+            For a dial outside of 0 to 1.
+        """
+        if not 0 <= dial <= 1:
+            raise InputError(f"effort: expected a number from 0 (cheapest) to 1 (best), found {dial:g}")
+        low, high = self.frontier[0].expected.cost, self.frontier[-1].expected.cost
+        if dial in (0, 1) or low <= 0:
+            return low + dial * (high - low) if dial < 1 else high
+        return min(max(low * math.exp(dial * (math.log(high) - math.log(low))), low), high)
 
     def bin(self, prompt: str) -> tuple[str, dict[str, float]]:
         """The bin of a prompt, and the probability of each bin."""

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from autotts.engine.replay import replay
 from autotts.errors import InputError
 from autotts.estimate.intervals import resample
-from autotts.policy import routing
-from autotts.policy.controller import Controller, made_for
+from autotts.policy.controller import Controller, Uncontrolled, made_for
 from autotts.policy.perprompt import unlike
 from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
@@ -63,35 +62,6 @@ class Control(Protocol):
     def tell(self, asked: Any, cost: float) -> None:
         """What the request cost, in parts."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plainly:
-    """A policy's own route and cap."""
-
-    routed: Routed
-    cap: int | None
-
-
-class Uncontrolled:
-    """The policy as it stands, whatever its requests cost."""
-
-    def __init__(self, policy: Policy, budget: float | None) -> None:
-        self._policy = policy
-        self._budget = budget
-
-    @property
-    def reached(self) -> list[str]:
-        """The arms that can be routed to."""
-        return routing.reached(self._policy, self._budget)
-
-    def ask(self, prompt: str, token: str) -> Plainly:
-        """The policy's route."""
-        cap = None if self._policy.cap is None else int(self._policy.cap)
-        return Plainly(self._policy.route(prompt, self._budget, token), cap)
-
-    def tell(self, asked: Plainly, cost: float) -> None:
-        """Nothing is remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
