@@ -2,6 +2,7 @@
 
 import json
 
+from autotts.predict.groups import columns
 from autotts.predict.levels import LevelModel, fit
 from autotts.tasks.arithmetic import problems
 
@@ -57,4 +58,82 @@ def policy_data() -> dict:
         "evidence": {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}},
         "made": {"version": "0.1.0", "date": "2026-01-01T00:00:00Z", "seed": 0, "command": "autotts optimize"},
     }
+    return json.loads(json.dumps(data))
+
+
+def alike_data() -> dict:
+    """A policy that treats all prompts alike."""
+    data = policy_data()
+    data["difficulty"] = {"kind": "none", "bins": ["all"]}
+    for arm in data["arms"].values():
+        arm["expected"] = {"all": arm["expected"]["L1"]}
+    for setting, arm in zip(data["frontier"], data["arms"], strict=True):
+        setting["route"] = {"all": [[arm, 1.0]]}
+        setting["expected"] = dict(data["arms"][arm]["expected"]["all"])
+    return data
+
+
+def performance_data() -> dict:
+    """A predictor of every group that a prompt alone has, with a linear member and trees; nothing was learned."""
+    dense = ["surface/1", "question/1"]
+    names = columns(dense)
+    count = len(names)
+    tree = {
+        "base": 0.1,
+        "roots": [0, 3],
+        "feature": [0, -1, -1, 1, -1, -1],
+        "threshold": [3.0, 0.0, 0.0, 2.0, 0.0, 0.0],
+        "left": [1, 0, 0, 4, 0, 0],
+        "right": [2, 0, 0, 5, 0, 0],
+        "value": [0.0, 0.2, -0.2, 0.0, 0.1, -0.1],
+    }
+    linear = {
+        "type": "linear",
+        "uses": list(range(count)),
+        "intercepts": [0.0, 0.6, 1.2],
+        "directions": [[-0.1] * count],
+        "loadings": [[1.2], [0.8], [0.3]],
+        "ngrams": {str(17 * i): [0.01 * (i % 7 - 3)] for i in range(40)},
+    }
+    scores = dict.fromkeys(("log_loss", "brier", "calibration_error", "gain", "gain_low", "gain_high"), 0.1)
+    return {
+        "format": "autotts.performance/1",
+        "kind": "average",
+        "why": "made up",
+        "groups": [*dense, "ngrams/1"],
+        "arms": ["cheap", "mid", "dear"],
+        "columns": names,
+        "basis": [],
+        "mean": [1.0] * count,
+        "scale": [2.0] * count,
+        "least": [0.0] * count,
+        "most": [50.0] * count,
+        "odd": 3,
+        "members": [linear, {"type": "trees", "uses": list(range(count)), "ensembles": [tree] * 3}],
+        "slope": 1.1,
+        "shift": [0.0, 0.1, 0.2],
+        "upto": [0.3, 0.6],
+        "gaps": [0.0, -0.1, 0.1],
+        "counts": [100, 100, 80],
+        "cost_intercepts": [2.0, 3.5, 5.0],
+        "cost_coefficients": [[0.01] * count] * 3,
+        "scores": [{"name": "average", **scores}],
+        "n": 100,
+    }
+
+
+def each_data() -> dict:
+    """A policy that routes prompt by prompt."""
+    data = policy_data()
+    data["requires"] = ["performance/1"]
+    data["unit"] = "tokens"
+    performance = performance_data()
+    groups = performance["groups"]
+    data["difficulty"] = {"kind": "performance", "features": groups, "performance": performance, "bins": ["all"]}
+    for arm in data["arms"].values():
+        arm["expected"] = {}
+    steps = zip(data["frontier"], data["arms"], (1.0, 0.004, 0.0), (10.0, 40.0, 150.0), (0.5, 0.6, 0.7), strict=True)
+    for setting, arm, multiplier, cost, value in steps:
+        setting |= {"budget": cost, "multiplier": multiplier, "expected": {"value": value, "cost": cost}}
+        setting["route"] = {"all": [[arm, 1.0]]}
     return json.loads(json.dumps(data))
