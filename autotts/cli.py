@@ -42,6 +42,7 @@ from autotts.cli_options import (
 from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
 from autotts.cli_recommend import distil, recommend
 from autotts.cli_run import run
+from autotts.cli_serve import serve
 from autotts.errors import AutottsError, BackendError, InputError
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def _show_result(result: dict[str, Any], out: Path, task: str, models: str = "")
 
 
 app.command()(run)
+app.command()(serve)
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(distil)

@@ -1,0 +1,285 @@
+"""A request obeyed: its arm by the policy and the running budget, its plan run by the engine, what it took told."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from autotts.core.cost import Usage, parse_amount
+from autotts.core.node import Key
+from autotts.core.strategy import Strategy
+from autotts.engine.live import serve
+from autotts.engine.orders import Outcome
+from autotts.errors import BackendError, BudgetError, InputError, PlanError
+from autotts.policy import routing
+from autotts.policy.control import Asked as Granted
+from autotts.policy.control import Wish
+from autotts.policy.schema import Policy
+from autotts.serve.refused import Refused
+from autotts.serve.request import Request
+from autotts.serve.said import Block, Spent, Text
+from autotts.serve.service import Service, plain, role_of
+from autotts.serve.tally import Tally
+from autotts.strategies.arms import show
+from autotts.strategies.one import One
+from autotts.worlds.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """A request with the arm that it gets, until it is settled.
+
+    `until` is the moment (`time.monotonic`) at which it is answered with what there is, `cap` the most that it may
+    cost, in parts. `direct`: a model was asked by its own name, so that the client's own sampling holds and nothing is
+    added to its messages. `fallback` says why the arm is not the one that the policy chose, or is empty.
+    """
+
+    request: Request
+    granted: Granted
+    strategy: Strategy
+    context: Context
+    until: float | None
+    cap: int | None
+    direct: bool = False
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An answer with what stands beside it."""
+
+    text: Text
+    block: Block
+    spent: Spent
+
+
+def rule(service: Service, request: Request, since: float) -> Ruled:
+    """Choose the arm of a request and set aside what it may cost; each is to be settled by `service.ruling.tell`.
+
+    Parameters
+    ----------
+    since
+        When it came, by `time.monotonic`: a deadline counts from there.
+
+    Raises
+    ------
+    Refused
+        404 for an unknown model; 400 for a budget that cannot be met, or what the arm cannot honour.
+    """
+    policy, own = service.policy, request.own
+    role = role_of(policy, request.name)
+    wish = _wish(service, request)
+    token = own.token if own.token is not None else _salt(request)
+    seen = routing.look(policy, request.prompt)
+    try:
+        granted = service.ruling.ask(request.prompt, token, wish, seen)
+    except BudgetError as error:
+        raise Refused(400, f"autotts.budget: {error}", param="autotts.budget", code="budget_too_small") from None
+    strategy, fallback = granted.routed.strategy, granted.routed.fallback
+    if role:
+        strategy = One(role, *(request.sampling.get(name, 1.0) for name in ("temperature", "top_p")))
+    elif request.plainly and not isinstance(strategy, One):
+        strategy, fallback = plain(strategy), f"{request.plainly}: one plain draw"
+    elif request.media and not isinstance(strategy, One):
+        service.ruling.tell(granted, 0)
+        raise Refused(
+            400,
+            f"{request.media}: expected texts, since this prompt's arm {granted.routed.arm} chooses among several "
+            "answers; ask a model directly (plain:NAME), which passes it through",
+            param=request.media.partition(" ")[0],
+        )
+    deadlines = [each for each in (own.deadline, service.settings.deadline) if each is not None]
+    caps = [each for each in (granted.cap, service.settings.cap) if each is not None]
+    return Ruled(
+        request=request,
+        granted=granted,
+        strategy=strategy,
+        context=replace(request.context, salt="" if own.token is not None and request.seed is None else token),
+        until=since + min(deadlines) if deadlines else None,
+        cap=min(caps, default=None),
+        direct=bool(role),
+        fallback=fallback,
+    )
+
+
+def _salt(request: Request) -> str:
+    """What makes the draws of this request its own: its seed, or chance."""
+    return secrets.token_hex(8) if request.seed is None else f"seed {request.seed}"
+
+
+def _wish(service: Service, request: Request) -> Wish:
+    own, policy = request.own, service.policy
+    if own.budget is not None:
+        parts = float(amount(policy, own.budget, "autotts.budget"))
+        return Wish(effort=parts, cap=parts)
+    dial = {"auto-fast": 0.0, "auto-best": 1.0}.get(request.name, own.effort)
+    if own.effort not in (None, dial):
+        raise Refused(
+            400,
+            f"autotts.effort: expected that of {request.name} or none, found {own.effort:g}",
+            param="autotts.effort",
+        )
+    return Wish() if dial is None else Wish(effort=policy.effort(dial))
+
+
+def amount(policy: Policy, text: str, what: str) -> int:
+    """An amount of a request in parts; another unit than the policy's is refused."""
+    try:
+        found = parse_amount(text, what)
+    except InputError as error:
+        raise Refused(400, str(error), param=what) from None
+    if found.unit != policy.unit:
+        raise Refused(
+            400, f"{what}: expected an amount in {policy.unit}, which this policy counts in, found {found}", param=what
+        )
+    if found.parts < 1:
+        raise Refused(400, f"{what}: expected more than nothing, found {found}", param=what)
+    return found.parts
+
+
+# ---------------------------------------------------------------- plans
+
+
+async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Event) -> Done:
+    """Run a request's plan; where a model or a scorer is down, one plain draw of a model that is there.
+
+    Whatever happens, the request is settled, and `tally` has what backends did.
+
+    Raises
+    ------
+    Refused
+        400 where the models cannot read the request; 502 and 503 where no backend answers it.
+    """
+    before, failed = 0, ""
+    cost = 0
+    try:
+        for strategy in _tries(service.policy, ruled):
+            try:
+                out, states = await _run(service, ruled, strategy, tally, hang_up, before)
+            except (BackendError, PlanError) as error:
+                before = cost = priced(service, tally.usage)
+                failed = failed or str(error)
+                continue
+            cost = before + out.cost
+            text = _text(out, states)
+            return Done(text, _block(service, ruled, strategy, out, failed), _spent(tally, cost))
+        raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})
+    except BaseException:
+        cost = max(cost, priced(service, tally.usage))
+        raise
+    finally:
+        service.ruling.tell(ruled.granted, cost)
+
+
+def _tries(policy: Policy, ruled: Ruled) -> Iterator[Strategy]:
+    """The arm, then one plain draw of its model, then of each other model of the policy."""
+    yield ruled.strategy
+    if ruled.direct:
+        return
+    one = plain(ruled.strategy)
+    if not isinstance(ruled.strategy, One):
+        yield one
+    for role in policy.models:
+        if role != one.model:
+            yield replace(one, model=role)
+
+
+async def _run(
+    service: Service, ruled: Ruled, strategy: Strategy, tally: Tally, hang_up: asyncio.Event, before: int
+) -> tuple[Outcome, dict[Key, Any]]:
+    prompt = ruled.request.prompt
+    try:
+        node, state = service.world.root(prompt, ruled.context)
+    except InputError as error:
+        raise Refused(400, str(error), param=_field(str(error))) from None
+    kept: dict[Key, Any] = {}
+    out = await serve(
+        strategy.plan(node, Random(prompt)),
+        node,
+        state,
+        tally,
+        cap=None if ruled.cap is None else max(0, ruled.cap - before),
+        deadline=None if ruled.until is None else max(0.0, ruled.until - time.monotonic()),
+        hang_up=hang_up,
+        kept=kept,
+    )
+    choice = out.choice
+    if choice is not None and choice.node.failed:
+        told = kept.get(choice.node.key)
+        why = (told.get("fault") if isinstance(told, dict) else None) or "the draw failed"
+        status = choice.node.signals.get("status")
+        if status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 429):
+            raise Refused(int(status), why)
+        raise BackendError(why)
+    if choice is not None:
+        kept[b""] = state  # that of the root, to tell what was added to it
+    return out, kept
+
+
+def _text(out: Outcome, states: Mapping[Key, Any]) -> Text:
+    """What a plan's choice says; nothing, cut off, where it was ended before there was any."""
+    if out.choice is None:
+        return Text("", cut=True)
+    node = out.choice.node
+    state = states.get(node.key)
+    cut = bool(node.signals.get("cut")) or not node.done
+    if isinstance(state, dict):
+        return Text(state.get("text", ""), state.get("thought", ""), cut)
+    if isinstance(state, str):
+        return Text(state.removeprefix(str(states[b""])), cut=cut)
+    return Text(node.answer or "", cut=cut)
+
+
+def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, failed: str) -> Block:
+    choice = out.choice
+    return replace(
+        block(service, ruled),
+        arm=show(strategy),
+        ended=out.ended,
+        answer=None if choice is None else choice.node.answer,
+        confidence=None if choice is None else choice.confidence,
+        fallback=f"{failed[:300]}: one plain draw" if failed else ruled.fallback,
+    )
+
+
+def block(service: Service, ruled: Ruled) -> Block:
+    """What is known of a request before it runs."""
+    granted, policy = ruled.granted, service.policy
+    routed = granted.routed
+    return Block(
+        arm=show(ruled.strategy),
+        bin=routed.bin,
+        unit=policy.unit,
+        policy=policy.digest,
+        difficulty=routed.probabilities if len(routed.probabilities) > 1 else {},
+        budget=ruled.cap,
+        effort=granted.effort,
+        left=service.ruling.state.room,
+        fallback=ruled.fallback,
+        overridden={} if ruled.direct else ruled.request.sampling,
+    )
+
+
+def _spent(tally: Tally, cost: int) -> Spent:
+    return Spent(dict(tally.usage), cost, tally.draws, tally.cancelled)
+
+
+def priced(service: Service, usage: Mapping[str, Usage]) -> int:
+    """What tokens cost that no plan has counted, in parts: every prompt in full."""
+    total = 0
+    for role, used in usage.items():
+        prices = service.world.bindings[role].prices
+        prompt = used.prompt + used.cached
+        total += prices.of_prompt(prompt, prompt) + prices.of_generated(prompt, used.generated + used.cancelled)
+    return total
+
+
+def _field(message: str) -> str | None:
+    """The field that a message begins with, if it begins with one."""
+    head, colon, _ = message.partition(":")
+    return head if colon and " " not in head else None

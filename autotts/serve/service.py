@@ -1,0 +1,106 @@
+"""A server's running state: the policy, the world that answers, and what holds budgets, queues and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autotts.core.strategy import Role, Strategy, knobs
+from autotts.policy.control import Ruling
+from autotts.policy.schema import Policy
+from autotts.serve.bounds import Bounds
+from autotts.serve.refused import Refused
+from autotts.strategies.one import One
+from autotts.worlds.catalogue import Bench
+
+AUTO = ("auto", "auto-fast", "auto-best")
+PLAIN = "plain:"  # before the name of a model that is asked directly
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server treats requests.
+
+    Parameters
+    ----------
+    cap
+        The most that any request may cost, in parts.
+    deadline
+        Seconds after which any request is answered with what there is; None waits as long as it takes.
+    head
+        Seconds that the head of a stream may wait for an answer: an error within them has its own status.
+    alive, step
+        Seconds between two signs of life of a stream, and between two looks at its progress, where that was asked for.
+    patience
+        Seconds that a client may take to read a piece of its answer.
+    bounds
+        What the body of a request may be.
+    """
+
+    cap: int | None = None
+    deadline: float | None = None
+    head: float = 1.0
+    alive: float = 5.0
+    step: float = 0.25
+    patience: float = 60.0
+    bounds: Bounds = Bounds()
+
+
+@dataclass(slots=True)
+class Service:
+    """What answers requests; `policy` and `ruling` are replaced together when a new policy is loaded."""
+
+    policy: Policy
+    ruling: Ruling
+    world: Bench
+    settings: Settings = field(default_factory=Settings)
+
+
+def names(policy: Policy) -> dict[str, str]:
+    """The names by which a policy's models can be asked, and the role that each stands for ("" is the policy's choice).
+
+    The name that a backend knows a model by is the policy's choice too: a client that only changed its URL says it.
+    """
+    found = dict.fromkeys(AUTO, "")
+    for role, bound in policy.models.items():
+        found[served_name(role, bound.binding)] = ""
+        found[PLAIN + role] = role
+    return found
+
+
+def served_name(role: str, binding: Mapping[str, object]) -> str:
+    """The name that a backend knows a model by."""
+    served = binding.get("served")
+    return served if isinstance(served, str) and served else role
+
+
+def role_of(policy: Policy, name: str) -> str:
+    """The role that a name stands for, "" for the policy's choice.
+
+    Raises
+    ------
+    Refused
+        404, with all names that there are.
+    """
+    known = names(policy)
+    if name not in known:
+        raise Refused(
+            404,
+            f"model: expected one of {', '.join(known)} or auto@AMOUNT, found {name[:80]!r}",
+            param="model",
+            code="model_not_found",
+        )
+    return known[name]
+
+
+def plain(strategy: Strategy) -> One:
+    """One draw of the model that a strategy begins with, sampled as it samples."""
+    if isinstance(strategy, One):
+        return strategy
+    roles = [k.name for k in knobs(type(strategy)).values() if isinstance(k.domain, Role) and k.domain.kind != "scorer"]
+    top_p = getattr(strategy, "top_p", 1.0)
+    return One(
+        model=getattr(strategy, roles[0]),
+        temperature=getattr(strategy, "temperature", 0.0),
+        top_p=top_p if isinstance(top_p, float) else 1.0,
+    )
