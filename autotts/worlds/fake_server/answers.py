@@ -88,13 +88,20 @@ class Answer:
 
     def _whole_message(self, index: int, one: Drawn) -> Json:
         message: Json = {"role": "assistant", "content": "".join(one.shown[one.thought :])}
-        if self.asked.tool is not None:
-            call = {"name": self.asked.tool, "arguments": message["content"]}
-            message["tool_calls"] = [{"id": f"call-{self.name}-{index}", "type": "function", "function": call}]
+        if self.asked.call is not None:
+            message["tool_calls"] = [self._call(index, message["content"])]
             message["content"] = None
         if self.asked.model.thinks:
             message[self.reasoning] = _thought(one, 0, one.thought)
         return self._choice(index, one, 0, len(one.tokens), {"message": message})
+
+    def _call(self, index: int, arguments: str, *, begins: bool = True) -> Json:
+        """The tool call of a choice, or the next piece of its arguments."""
+        assert self.asked.call is not None
+        if not begins:
+            return {"function": {"arguments": arguments}}
+        call = {"name": self.asked.call.name, "arguments": arguments}
+        return {"id": f"call-{self.name}-{index}", "type": "function", "function": call}
 
     def _whole_text(self, index: int, one: Drawn) -> Json:
         text = "".join(one.shown)
@@ -144,10 +151,12 @@ class Answer:
             path = self.asked.paths[index // self.asked.n]
             content: Json = {"text": path.prompt + path.partial + text if self.asked.echo and start == 0 else text}
         else:
-            delta = {}
+            delta: Json = {}
             if start < one.thought:
                 delta[self.reasoning] = _thought(one, start, min(last, one.thought))
-            if last > one.thought or not delta:
+            if self.asked.call is not None and last > one.thought:
+                delta["tool_calls"] = [{"index": 0, **self._call(index, text, begins=start <= one.thought)}]
+            elif last > one.thought or not delta:
                 delta["content"] = text
             content = {"delta": delta}
         form["choices"] = [self._choice(index, one, start, last, content)]
@@ -165,8 +174,10 @@ class Answer:
     # ------------------------------------------------------------------ what both have
 
     def _choice(self, index: int, one: Drawn, start: int, last: int, content: Mapping[str, Any]) -> Json:
-        ended = last == len(one.tokens)
-        form: Json = {"index": index, **content, "logprobs": None, "finish_reason": one.finish if ended else None}
+        ended, call = last == len(one.tokens), self.asked.call
+        # As vLLM says it: a tool that the request named was no choice of the model's.
+        finish = "tool_calls" if one.finish == "stop" and call is not None and not call.named else one.finish
+        form: Json = {"index": index, **content, "logprobs": None, "finish_reason": finish if ended else None}
         if self.asked.logprobs is not None:
             likely, after = self._likely(index, one)
             tell = likely.of_chat if self.asked.chat else likely.of_text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autotts.worlds.fake_server.forms import Asked, Path
 from autotts.worlds.fake_server.models import thought
+from autotts.worlds.fake_server.structured import arguments, written
 from autotts.worlds.fake_server.text import pieces
 
 _PADDING = (" more", " and", " on")
@@ -43,6 +44,10 @@ def draw(asked: Asked, path: Path, seed: int) -> Drawn:
     partial = path.partial + lead
     whole = model.script(path.prompt, partial, seed, asked.temperature, asked.top_p)
     rest = whole[len(partial) :] if whole.startswith(partial) else whole
+    if asked.call is not None:
+        rest = arguments(asked.call, path.prompt)
+    elif asked.schema is not None:
+        rest = written(asked.schema, rest)
     first = pieces(lead)
     tokens = first + pieces(rest)
     while len(tokens) < asked.least:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from autotts.errors import InputError
 from autotts.worlds.fake_server.models import FakeModel
+from autotts.worlds.fake_server.refused import Refused
+from autotts.worlds.fake_server.structured import Call, called, wanted
 from autotts.worlds.fake_server.text import Vocabulary, pieces
 
 ASSISTANT: Final = "<|assistant|>\n"
@@ -37,35 +39,10 @@ LACKING: Final[Mapping[str, tuple[str, ...]]] = {
     "stop_reason": (),
     "tokenize": (),
     "tools": ("tools", "tool_choice"),
+    "schemas": ("response_format",),
     "pooling": (),
     "thinking": ("chat_template_kwargs", "reasoning_effort", "thinking_token_budget"),
 }
-
-
-class Refused(Exception):
-    """A request that is answered with an error; nothing was generated for it."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "BadRequestError",
-        param: str | None = None,
-        code: str | None = None,
-        wait: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.code: int | str = status if code is None else code
-        self.headers = {} if wait is None else {"Retry-After": f"{math.ceil(wait * 1000) / 1000:g}"}
-
-    @property
-    def form(self) -> dict[str, Any]:
-        """The answer's JSON."""
-        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +59,7 @@ class Asked:
     """A request for completions; `least` is the fewest tokens of each, `most` the most.
 
     `logprobs` is the number of alternatives, None for no log-probabilities at all. `effort` and `thoughts` scale and
-    bound the thinking; `tool` is the one that must be called.
+    bound the thinking; `call` is the tool that is called, `schema` the form of an answer in JSON.
     """
 
     model: FakeModel
@@ -105,7 +82,8 @@ class Asked:
     ids: bool
     effort: str
     thoughts: int | None
-    tool: str | None
+    call: Call | None
+    schema: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -190,7 +168,8 @@ class Reading:
             thoughts=None
             if form.get("thinking_token_budget") is None
             else self._whole(form, "thinking_token_budget", 0, least=0),
-            tool=_tool(form) if chat else None,
+            call=called(form) if chat else None,
+            schema=wanted(form),
         )
 
     # ------------------------------------------------------------------ prompts
@@ -215,6 +194,8 @@ class Reading:
 
     def _content(self, message: Mapping[str, Any]) -> str:
         content = message.get("content")
+        if content is None and message.get("tool_calls"):
+            content = json.dumps(message["tool_calls"])
         if isinstance(content, list):
             content = "".join(part.get("text", "") for part in content)
         if not isinstance(content, str):
@@ -308,14 +289,3 @@ def _effort(form: Mapping[str, Any]) -> str:
     if not (kwargs if isinstance(kwargs, dict) else {}).get("enable_thinking", effort != "none"):
         return "none"
     return effort if effort in ("minimal", "low", "medium", "high") else "medium"
-
-
-def _tool(form: Mapping[str, Any]) -> str | None:
-    """The tool that must be called: the one that is named, or the first where any is required."""
-    tools, choice = form.get("tools"), form.get("tool_choice")
-    try:
-        if isinstance(choice, dict):
-            return str(choice["function"]["name"])
-        return str(tools[0]["function"]["name"]) if tools and choice == "required" else None
-    except (KeyError, TypeError):
-        raise Refused(400, "expected tools with a function and its name", param="tools") from None

@@ -41,6 +41,8 @@ class FakeModel:
         Tokens of prompt and answer together.
     thinks
         The mean number of tokens that it thinks before it answers, at medium effort; 0 is a model that does not.
+    embeds
+        Numbers of the vector that it makes of a text; 0 is a model that makes none.
     """
 
     name: str
@@ -49,12 +51,13 @@ class FakeModel:
     prefers: Prefers | None = None
     context: int = 8192
     thinks: int = 0
+    embeds: int = 0
 
     def __post_init__(self) -> None:
-        if self.script is None and self.marks is None:
-            raise InputError(f"the fake model {self.name!r}: expected a script or marks, or both")
-        if self.context < 1 or self.thinks < 0:
-            raise InputError(f"the fake model {self.name!r}: expected a context of 1 or more and thinks of 0 or more")
+        if self.script is None and self.marks is None and not self.embeds:
+            raise InputError(f"the fake model {self.name!r}: expected a script, marks or embeds")
+        if self.context < 1 or min(self.thinks, self.embeds) < 0:
+            raise InputError(f"the fake model {self.name!r}: expected a context of 1 or more, the rest of 0 or more")
 
 
 def number(*parts: object) -> int:

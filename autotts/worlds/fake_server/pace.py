@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autotts.errors import InputError
-from autotts.worlds.fake_server.forms import Refused
+from autotts.worlds.fake_server.refused import Refused
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from autotts.worlds.fake_server.answers import Answer, model_list, usage
 from autotts.worlds.fake_server.cache import PrefixCache
 from autotts.worlds.fake_server.counts import Book, Record
 from autotts.worlds.fake_server.drawing import draw
+from autotts.worlds.fake_server.embedding import vectors
 from autotts.worlds.fake_server.faults import HARMLESS, Faults
-from autotts.worlds.fake_server.forms import Reading, Refused
+from autotts.worlds.fake_server.forms import Reading
 from autotts.worlds.fake_server.metrics import metrics
 from autotts.worlds.fake_server.models import FakeModel, echo, number
 from autotts.worlds.fake_server.pace import Allowance, Pace, Places
+from autotts.worlds.fake_server.refused import Refused
 from autotts.worlds.fake_server.sending import Sending, Sleep, reply
 from autotts.worlds.fake_server.spoiling import break_before, spoilt
 from autotts.worlds.fake_server.wire import Connection, Request
@@ -65,6 +67,8 @@ class Service:
         if request.method == "POST":
             if path in ("/v1/chat/completions", "/v1/completions"):
                 return await self._recorded(conn, request, self._complete)
+            if path == "/v1/embeddings":
+                return await self._recorded(conn, request, self._mark)
             if path in ("/pooling", "/classify") and not openai and "pooling" not in self.reading.without:
                 return await self._recorded(conn, request, self._mark)
             if path == "/tokenize" and not openai and "tokenize" not in self.reading.without:
@@ -152,8 +156,6 @@ class Service:
             cached = record.cached if self.cache.block else None
             if record.fault == "other_model":
                 asked = replace(asked, model=FakeModel("another-model", echo("This is another model.")))
-            if asked.tool is not None:  # its arguments are all that is said
-                asked = replace(asked, model=replace(asked.model, script=echo("{}")))
             # Choice i of a prompt has the seed + i, as in vLLM.
             drawn = [draw(asked, path, record.seed + i) for path in asked.paths for i in range(asked.n)]
             answer = Answer(
@@ -181,10 +183,11 @@ class Service:
     # ------------------------------------------------------------------ scores
 
     async def _mark(self, conn: Connection, form: dict[str, Any], record: Record) -> None:
-        """Score the texts of a request: all rows at /pooling, the last row at /classify."""
+        """What a request wants of its texts: all rows of scores at /pooling, the last at /classify, or vectors."""
         model = self.reading.model(form)
-        if model.marks is None:
-            raise Refused(400, f"The model `{model.name}` does not support the Pooling API")
+        if not (model.embeds if record.path == "/v1/embeddings" else model.marks):
+            api = "Embeddings" if record.path == "/v1/embeddings" else "Pooling"
+            raise Refused(400, f"The model `{model.name}` does not support the {api} API")
         texts = self._inputs(form, model)
         self._allow(sum(map(len, texts)))
         await self.places.enter()
@@ -199,14 +202,7 @@ class Service:
                 return
             name = "another-model" if record.fault == "other_model" else model.name
             answer: dict[str, Any] = {"id": record.id, "object": "list", "created": 0, "model": name}
-            rows = [model.marks(text) for text in texts]
-            if record.path == "/classify":
-                answer["data"] = [_classified(i, row[-1], form) for i, row in enumerate(rows) if row]
-            else:
-                answer["data"] = [
-                    {"index": i, "object": "pooling", "data": [_activated(one, form) for one in row]}
-                    for i, row in enumerate(rows)
-                ]
+            answer["data"] = _marked(model, texts, form, record.path)
             answer["usage"] = usage(record.prompt, 0)
             reply(conn, spoilt(record.fault, answer, "data"), record.fault)
         finally:
@@ -230,6 +226,21 @@ def _form(request: Request) -> dict[str, Any]:
     if not isinstance(form, dict):
         raise Refused(400, "expected a JSON object")
     return form
+
+
+def _marked(
+    model: FakeModel, texts: Sequence[Sequence[str]], form: Mapping[str, Any], path: str
+) -> list[dict[str, Any]]:
+    """The `data` of an answer: for each text its vector, its class or the rows of its scores."""
+    if path == "/v1/embeddings":
+        return vectors(texts, model.embeds, form)
+    assert model.marks is not None
+    rows = [model.marks(text) for text in texts]
+    if path == "/classify":
+        return [_classified(i, row[-1], form) for i, row in enumerate(rows) if row]
+    return [
+        {"index": i, "object": "pooling", "data": [_activated(one, form) for one in row]} for i, row in enumerate(rows)
+    ]
 
 
 def _activated(row: Sequence[float], form: Mapping[str, Any]) -> list[float]:
