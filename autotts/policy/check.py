@@ -11,21 +11,24 @@ from autotts.core.cost import PARTS
 from autotts.core.strategy import Role, knobs
 from autotts.errors import InputError
 from autotts.policy import perprompt
+from autotts.policy.words import clipped, listed
 from autotts.strategies.arms import parse
 
 if TYPE_CHECKING:
-    from autotts.policy.schema import Difficulty, Policy, Setting
+    from autotts.policy.entries import Difficulty, Setting
+    from autotts.policy.schema import Policy
 
 TOLERANCE: Final = 1e-6  # of a sum of shares
 
 
 def check(policy: Policy, where: str) -> None:
     """Raise an `InputError` that names the file, the place in it, what was expected and what was found."""
-    for problem in _problems(policy):
-        raise InputError(f"{where}: {problem}")
+    for problem in problems(policy):
+        raise InputError(f"{where}: {clipped(problem)}")
 
 
-def _problems(policy: Policy) -> Iterator[str]:
+def problems(policy: Policy) -> Iterator[str]:
+    """What does not agree, in words, each with its place."""
     if policy.unit not in PARTS:
         yield f"unit: expected one of {', '.join(PARTS)}, found {policy.unit!r}"
     yield from _difficulty(policy.difficulty)
@@ -59,7 +62,7 @@ def _problems(policy: Policy) -> Iterator[str]:
 def _difficulty(difficulty: Difficulty) -> Iterator[str]:
     bins, model = difficulty.bins, difficulty.model
     if not bins or len(set(bins)) < len(bins):
-        yield f"difficulty.bins: expected at least one name, each once, found {bins}"
+        yield f"difficulty.bins: expected at least one name, each once, found {listed(bins) or 'none'}"
     if difficulty.kind == "none" and (len(bins) != 1 or model is not None):
         yield f"difficulty: kind none expects one bin and no model, found {len(bins)} bins"
     if difficulty.kind == "levels":
@@ -84,22 +87,22 @@ def _arm(policy: Policy, name: str) -> Iterator[str]:
             known = policy.scorers if section == "scorers" else policy.models
             role = getattr(strategy, knob.name)
             if role not in known:
-                yield f"{place}: {knob.name}={role}: expected one of {section} ({', '.join(known) or 'none'})"
+                yield f"{place}: {knob.name}={role}: expected one of {section} ({listed(known) or 'none'})"
     for name_of_bin in policy.arms[name].expected:
         if name_of_bin not in policy.difficulty.bins:
-            yield f"arms.{name}.expected: unknown bin {name_of_bin!r}; expected {', '.join(policy.difficulty.bins)}"
+            yield f"arms.{name}.expected: unknown bin {name_of_bin!r}; expected {listed(policy.difficulty.bins)}"
 
 
 def _setting(policy: Policy, setting: Setting, place: str) -> Iterator[str]:
     bins = policy.difficulty.bins
     for missing in (b for b in bins if b not in setting.route):
-        yield f"{place}.route: bin {missing!r} has no arm; expected a route for each of {', '.join(bins)}"
+        yield f"{place}.route: bin {missing!r} has no arm; expected a route for each of {listed(bins)}"
     for name, shares in setting.route.items():
         if name not in bins:
-            yield f"{place}.route: unknown bin {name!r}; expected {', '.join(bins)}"
+            yield f"{place}.route: unknown bin {name!r}; expected {listed(bins)}"
         for index, (arm, share) in enumerate(shares):
             if arm not in policy.arms:
-                yield f"{place}.route.{name}[{index}]: unknown arm {arm!r}; expected one of {', '.join(policy.arms)}"
+                yield f"{place}.route.{name}[{index}]: unknown arm {arm!r}; expected one of {listed(policy.arms)}"
             if not 0 < share <= 1:
                 yield f"{place}.route.{name}[{index}]: expected a share above 0 and up to 1, found {share:g}"
         total = math.fsum(share for _, share in shares)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autotts.policy.words import listed
 from autotts.predict.performance import EMBEDDING, Forecast, Performance
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def problems(policy: Policy) -> Iterator[str]:
     if REQUIRES not in policy.requires:
         yield f"requires: expected {REQUIRES!r}, which kind performance needs, found {policy.requires}"
     if difficulty.bins != [BIN] or difficulty.model is not None:
-        yield f"difficulty: kind performance expects the one bin {BIN!r} and no model, found {difficulty.bins}"
+        yield f"difficulty: kind performance expects the one bin {BIN!r} and no model, found {listed(difficulty.bins)}"
     if known is None:
         yield "difficulty.performance: kind performance expects a predictor, found none"
         return
@@ -84,7 +85,7 @@ def problems(policy: Policy) -> Iterator[str]:
         yield "difficulty.features: expected the groups of the predictor, found others"
     for arm, cost in zip(known.arms, known.cost_intercepts):
         if arm not in policy.arms:
-            yield f"{place}.arms: unknown arm {arm!r}; expected some of {', '.join(policy.arms)}"
+            yield f"{place}.arms: unknown arm {arm!r}; expected some of {listed(policy.arms)}"
         if cost is None:
             yield f"{place}.cost_intercepts: expected the cost of each arm, found none of {arm!r}"
     for index, setting in enumerate(policy.frontier):
@@ -92,7 +93,8 @@ def problems(policy: Policy) -> Iterator[str]:
             yield f"frontier[{index}].multiplier: kind performance expects one, found none"
         for arm, _ in setting.route.get(BIN, []):
             if arm not in known.arms:
-                yield f"frontier[{index}].route.{BIN}: the predictor knows nothing of {arm!r}; expected {known.arms}"
+                known_arms = listed(known.arms)
+                yield f"frontier[{index}].route.{BIN}: the predictor knows nothing of {arm!r}; expected {known_arms}"
     multipliers = [math.inf if s.multiplier is None else s.multiplier for s in policy.frontier]
     for index, (low, high) in enumerate(pairwise(multipliers), 1):
         if high > low:

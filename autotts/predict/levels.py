@@ -28,6 +28,7 @@ FOLDS: Final = 5
 STRENGTHS: Final = (0.1, 1.0, 10.0)  # values of C that cross-validation tries
 FEWEST: Final = 2 * FOLDS  # prompts of a level below which nothing is learned
 LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets through, far below overflow
+TOLD: Final = 3  # problems that one message tells
 HOTTEST: Final = 10.0  # temperature, and the inverse of the coldest
 
 
@@ -60,8 +61,8 @@ class LevelModel(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> LevelModel:
-        for problem in self._problems():
-            raise ValueError(problem)
+        if found := self._problems():
+            raise ValueError("; ".join(found[:TOLD]))
         return self
 
     def _problems(self) -> list[str]:

@@ -19,6 +19,7 @@ from autotts.predict.ngrams import BUCKETS
 Floats: TypeAlias = NDArray[np.float64]
 
 CLIP: Final = 5.0  # standard deviations: a prompt unlike all others must not be extrapolated without end
+STEPS: Final = 20_000  # through all trees of an arm: a hundred times what is learned
 LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets through, far below overflow
 
 
@@ -127,9 +128,19 @@ class Ensemble(BaseModel):
                     wrong.append(f"left, right: expected children after node {node}, found {left} and {right}")
                 if wrong:
                     break
+            if not wrong and (steps := self._steps()) > STEPS:
+                wrong.append(f"roots: expected trees of at most {STEPS} steps in all for a prompt, found {steps}")
         if max((abs(v) for v in [self.base, *self.value]), default=0) > LARGEST:
             wrong.append(f"value: expected numbers up to {LARGEST:g}")
         return wrong
+
+    def _steps(self) -> int:
+        """The most nodes that one prompt passes."""
+        below = [0] * len(self.feature)
+        for node in range(len(below) - 1, -1, -1):
+            if self.feature[node] >= 0:
+                below[node] = 1 + max(below[self.left[node]], below[self.right[node]])
+        return sum(1 + below[root] for root in self.roots)
 
     def walks(self, x: Floats) -> Floats:
         """The logits of many prompts, [N], tree by tree."""
@@ -178,4 +189,4 @@ def _bucket(key: str) -> bool:
 def _uses(uses: list[int], columns: int) -> list[str]:
     if all(0 <= at < columns for at in uses):
         return []
-    return [f"uses: expected columns from 0 to {columns - 1}, found {uses}"]
+    return [f"uses: expected columns from 0 to {columns - 1}, found others"]

@@ -23,6 +23,8 @@ from autotts.predict.reading import validated
 
 EMBEDDING: Final = "embedding/1"
 NGRAMS: Final = f"ngrams/{NGRAMS_VERSION}"
+TOLD: Final = 3  # problems that one message tells
+SPARSE: Final = 4_000  # directions and arms of all members with n-grams, for each of which a table of buckets is made
 KINDS: Final = ("constant", "length", "logistic", "ngrams", "boosting", "lowrank", "average")
 
 
@@ -100,8 +102,8 @@ class Performance(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Performance:
-        for problem in self._problems():
-            raise ValueError(problem)
+        if found := self._problems():
+            raise ValueError("; ".join(found[:TOLD]))
         return self
 
     def _problems(self) -> list[str]:
@@ -131,6 +133,9 @@ class Performance(BaseModel):
             wrong.append(f"groups: expected {NGRAMS} among them, since members have n-grams")
         if not self.members:
             wrong.append("members: expected at least one")
+        sparse = [m for m in self.members if isinstance(m, Linear) and m.ngrams]
+        if sum(len(member.directions) + arms for member in sparse) > SPARSE:
+            wrong.append(f"members: expected at most {SPARSE} directions and arms of all that have n-grams")
         for place, member in enumerate(self.members):
             wrong += [f"members.{place}.{words}" for words in member.problems(arms, columns)]
         if len(self.gaps) not in (0, len(self.upto) + 1) or self.upto != sorted(self.upto):

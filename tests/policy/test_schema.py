@@ -139,7 +139,7 @@ def test_a_newer_version_is_refused_and_says_to_upgrade():
         ('{"format": "autotts.policy/1"}', "task"),
         ('{"a": 1, "a": 2}', "the key 'a' is given twice"),
         ('{"a":' * 5000 + "1" + "}" * 5000, "nested too deeply"),
-        (edited("evidence", value={}).replace("{}", "[" * 300 + "]" * 300), "recursion"),
+        (edited("evidence", value={}).replace("{}", "[" * 300 + "]" * 300), "nested too deeply"),
         (edited("evidence", value="\ud800"), "half a character"),
         (edited("made", "seed", value=7.5), r"made\.seed"),
         (edited("made", "seed", value=0).replace('"seed": 0', '"seed": ' + "9" * 5000), "policy.json: "),
