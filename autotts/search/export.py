@@ -10,6 +10,7 @@ from typing import Any
 from autotts import __version__
 from autotts.core.task import Problem, Task
 from autotts.policy.schema import Policy
+from autotts.policy.seen import Seen, seen
 from autotts.predict.levels import LevelModel
 from autotts.search.choose import Choice
 from autotts.search.level import Level
@@ -24,12 +25,16 @@ def export(
     task: Task,
     choice: Choice,
     levels: Sequence[Level],
+    weights: Mapping[str, float],
     difficulty: LevelModel | None,
     bindings: Mapping[str, Mapping[str, Any]],
     cards: Mapping[str, Any],
     result: Mapping[str, Any],
 ) -> Policy:
-    """The policy: arms, where each is used at each budget, and what it is known to do."""
+    """The policy: arms, where each is used at each budget, and what it is known to do.
+
+    `weights` are the levels' shares of the traffic.
+    """
     entries = [(allocation.cost, allocation) for _, allocation in choice.budgets]
     entries += [(choice.allocation.cost, choice.allocation), (choice.best.cost, choice.best)]
     rising: dict[float, Any] = {}
@@ -67,6 +72,7 @@ def export(
         ],
         "default": list(rising).index(choice.allocation.cost),
         "cap": None if recipe.cap_amount is None else recipe.cap_amount.parts,
+        "seen": _seen(levels, weights, difficulty).model_dump(),
         "evidence": {key: result[key] for key in ("accuracy", "cost", "baselines", "prompts", "verdict")},
         "made": {"version": __version__, **{k: result["provenance"][k] for k in ("date", "seed", "command")}},
     }
@@ -91,6 +97,15 @@ def _difficulty(model: LevelModel | None, levels: Sequence[Level]) -> dict[str, 
     if model is None:
         return {"kind": "none", "bins": bins}
     return {"kind": "levels", "features": list(model.features), "model": model.to_json(), "bins": bins}
+
+
+def _seen(levels: Sequence[Level], weights: Mapping[str, float], model: LevelModel | None) -> Seen:
+    """What the prompts of the search looked like, in the shares of the traffic."""
+    prompts, shares = [], []
+    for level in levels:
+        prompts += [level.table.problems[row].prompt for row in level.every]
+        shares += [weights[level.name] / len(level.every)] * len(level.every)
+    return seen(prompts, shares, model, [level.name for level in levels])
 
 
 def digest(problems: Sequence[Problem]) -> str:

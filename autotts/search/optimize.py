@@ -144,6 +144,7 @@ def optimize(
         task=task,
         choice=choice,
         levels=levels,
+        weights=prompts.weights,
         difficulty=study.difficulty,
         bindings={role: models.described(role) | {"id": b.id} for role, b in answering.bindings.items()},
         cards={role: asdict(card) for role, card in answering.cards.items()},

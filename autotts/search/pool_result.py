@@ -15,6 +15,7 @@ from autotts.core.cost import show
 from autotts.policy import controller
 from autotts.policy.perprompt import REQUIRES
 from autotts.policy.schema import Policy
+from autotts.policy.seen import Seen, seen
 from autotts.search.board import Spread
 from autotts.search.confirm import as_dict
 from autotts.search.crossfit import FEW, FOLDS, ROUNDS
@@ -288,6 +289,7 @@ def policy_of(study: PoolStudy, result: Mapping[str, Any]) -> Policy:
         "default": default,
         "cap": study.cap,
         "controller": {**controller.DEFAULT.model_dump(), "budget": _held(study)},
+        "seen": _seen(study, settled).model_dump(),
         "pool": {"probe_tokens": study.recipe.probe_tokens},
         "evidence": {key: result[key] for key in ("accuracy", "cost", "baselines", "prompts", "verdict", "crossfit")},
         "made": {"version": __version__, **{k: result["provenance"][k] for k in ("date", "seed", "command")}},
@@ -315,6 +317,12 @@ def _told_apart(settled: Settled, ids: Mapping[str, str]) -> dict[str, Any]:
     if settled.rule is not None:
         return {"kind": "levels", "features": list(settled.rule.features), "model": settled.rule.to_json()}
     return {"kind": "none"}
+
+
+def _seen(study: PoolStudy, settled: Settled) -> Seen:
+    """What the problems of the pool looked like."""
+    prompts = [problem.prompt for problem in study.gauge.problems]
+    return seen(prompts, [1.0] * len(prompts), settled.rule, list(settled.bins))
 
 
 def _held(study: PoolStudy) -> float:
