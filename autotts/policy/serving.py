@@ -11,13 +11,14 @@ from autotts.core.node import Key, Node
 from autotts.core.world import World
 from autotts.engine.live import serve
 from autotts.policy.schema import Policy
+from autotts.worlds.context import NOTHING, Context
 
 
 class Promptable(World, Protocol):
     """A world that can be given a prompt."""
 
-    def root(self, prompt: str) -> tuple[Node, Any]:
-        """The prompt's node and state; an `InputError` where these models cannot read it."""
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
+        """The prompt's node and state; an `InputError` where these models cannot read it, or heed what is beside it."""
         ...
 
 

@@ -13,6 +13,7 @@ from autotts.core.cost import ModelCard
 from autotts.core.node import Node
 from autotts.core.world import World
 from autotts.errors import InputError
+from autotts.worlds.context import NOTHING, Context
 from autotts.worlds.models.entry import Entry, Scoring, Server, Template, Thinking
 
 FILE: Final = ".toml"  # what the name of a file of models ends in
@@ -36,8 +37,8 @@ class Bench(World, Protocol):
         """Each role's card."""
         ...
 
-    def root(self, prompt: str) -> tuple[Node, Any]:
-        """The prompt's node and state; an `InputError` where these models cannot read it."""
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
+        """The prompt's node and state; an `InputError` where these models cannot read it, or heed what is beside it."""
         ...
 
 

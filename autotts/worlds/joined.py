@@ -12,6 +12,7 @@ from autotts.core.plan import Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import InputError
 from autotts.worlds.catalogue import Bench, session
+from autotts.worlds.context import NOTHING, Context
 
 
 class Joined:
@@ -55,9 +56,9 @@ class Joined:
         """Each role's card."""
         return {role: card for world in self._worlds for role, card in world.cards.items()}
 
-    def root(self, prompt: str) -> tuple[Node, Any]:
-        """The prompt's node and state, if all can read it."""
-        return max((world.root(prompt) for world in self._worlds), key=lambda root: root[0].tokens)
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
+        """The prompt's node and state, if all can read it and heed what is said beside it."""
+        return max((world.root(prompt, context) for world in self._worlds), key=lambda root: root[0].tokens)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from autotts.core.cost import ModelCard, Usage
-from autotts.core.node import Node, root_node
+from autotts.core.node import Node
 from autotts.core.plan import Blend, Draw, Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import InputError, PlanError
+from autotts.worlds.context import NOTHING, Context, bare, root_of
 from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.forms import Wish, check, form, lead_of, name_of
 from autotts.worlds.openai.nodes import failed_node, node_of
@@ -75,13 +76,13 @@ class Words:
         """The ids of a prompt, ready to be answered; a model without a chat template is given a text."""
         entry, thinking = self._entry, self._entry.thinking
         if entry.template.form == "text" or not getattr(self._tokenizer, "chat_template", None):
-            return tuple(self._tokenizer(plain(entry, prompt, self._instruction))["input_ids"])
+            return tuple(self._tokenizer(plain(entry, Partial(prompt), self._instruction))["input_ids"])
         more: dict[str, Any] = {}
         if thinking.enabled is not None:
             more["enable_thinking"] = thinking.enabled
         if thinking.effort is not None:
             more["reasoning_effort"] = thinking.effort
-        asked = messages(entry, prompt, self._instruction)
+        asked = messages(entry, Partial(prompt), self._instruction)
         return self.encode(
             self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **more)
         )
@@ -159,11 +160,13 @@ class Local:
         self._read = read
         self._instruction = instruction
 
-    def root(self, prompt: str) -> tuple[Node, dict[str, Any]]:
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, dict[str, Any]]:
         """The node of a prompt and its state; an `InputError` where a model has no room for it.
 
-        Its tokens are those of the model that takes most, with what a probe adds.
+        Of what is said beside it, these models heed a limit of tokens and stop strings. Its tokens are those of the
+        model that takes most, with what a probe adds.
         """
+        context = bare(context, "models in this process", most=True, stops=True)
         most = 0
         for role, line in self._lines.items():
             count = len(line.words.prompt(prompt))
@@ -174,7 +177,7 @@ class Local:
                     "or leave the model out"
                 )
             most = max(most, count + len(line.words.encode(self._entries[role].template.probe)))
-        return root_node(prompt, most), {"prompt": prompt}
+        return root_of(prompt, most, context), Partial.root(prompt, context).asked()
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order."""
@@ -190,9 +193,10 @@ class Local:
         check(entry, spec)
         partial, depth = Partial.of(state), ask.node.depth + 1
         ids = self._ids(entry, line.words, partial) + line.words.encode(lead_of(entry, partial, spec))
-        room = min(entry.max_tokens - partial.made, line.context - len(ids))
+        most = min(entry.max_tokens, partial.context.most or entry.max_tokens)
+        room = min(most - partial.made, line.context - len(ids))
         if room <= 0:
-            why = f"no room: {partial.made} of {entry.max_tokens} tokens are made, {len(ids)} of {line.context} in all"
+            why = f"no room: {partial.made} of {most} tokens are made, {len(ids)} of {line.context} in all"
             node, state = failed_node(partial, why, key=order.key, depth=depth, signals={})
             return Reply(node, Usage(), 0.0, state)
         seed = _seed(order)

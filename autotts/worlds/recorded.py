@@ -17,6 +17,7 @@ from autotts.core.node import Node, root_node
 from autotts.core.world import Binding
 from autotts.errors import InputError
 from autotts.pools.recorded import Drawn, Floats, Ints, Recorded
+from autotts.worlds.context import NOTHING, Context, bare
 from autotts.worlds.takes import SCORER, Exhausted, Ordering, Run, Shelf, settings
 
 __all__ = ["SCORER", "Exhausted", "Ordering", "Recording", "Run", "Shelf"]
@@ -87,8 +88,11 @@ class Recording:
             out.append("FLOPs are 2 x active parameters x tokens; attention is not counted, since shapes are not known")
         return tuple(out)
 
-    def root(self, prompt: str) -> tuple[Node, int]:
-        """The node of a prompt, and the number of its problem."""
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, int]:
+        """The node of a prompt, and the number of its problem; nothing beside it can be heeded."""
+        if context != NOTHING:
+            bare(context, "recorded answers")
+            raise InputError("salt: recorded answers are what they are")
         problem = self._numbers.get(prompt)
         if problem is None:
             raise InputError(f"the prompt {prompt[:60]!r} is not in the pool {self.pool.dataset}")

@@ -10,13 +10,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 from autotts.core.cost import ModelCard, Usage
-from autotts.core.node import Node, root_node
+from autotts.core.node import Node
 from autotts.core.plan import Blend, Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import BackendError, InputError, PlanError
@@ -25,6 +25,7 @@ from autotts.tiny.engine import Completion, Engine, EngineBroken, Event
 from autotts.tiny.engine import Request as Asked
 from autotts.tiny.model import WEIGHTS, Model, load
 from autotts.tiny.scorer import Scored, Scorer, open_scorer
+from autotts.worlds.context import NOTHING, Context, bare, root_of
 from autotts.worlds.shelf import NAMES, SCORERS, card_of, cards, folder_of, known, shelf
 
 __all__ = ["NAMES", "SCORERS", "Tiny", "cards", "known", "open_tiny", "shelf"]
@@ -75,40 +76,48 @@ class Tiny:
         """Each role's binding."""
         return self._bindings
 
-    def root(self, prompt: str) -> tuple[Node, str]:
-        """The node of a prompt and its state; an `InputError` where the models cannot read it."""
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
+        """The node of a prompt and its state; an `InputError` where the models cannot read it.
+
+        Of what is said beside it they heed a limit of tokens, which the state holds then beside the text.
+        """
+        context = bare(context, "the embedded models", most=True)
+        if context.most is not None and context.most >= PATH_TOKENS:
+            context = replace(context, most=None)
         state = path_text(prompt)
         count = len(encode(state))
         if count > PROMPT_TOKENS:
             raise InputError(
                 f"the prompt {prompt[:40]!r}... has {count} tokens; the embedded models read up to {PROMPT_TOKENS}"
             )
-        return root_node(prompt, count), state
+        return root_of(prompt, count, context), _state(state, context.most)
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order; cancelling the call frees the draw's place in its batch."""
         ask = order.ask
         if type(ask) is Score:
-            return await self._score(order, states[0])
+            return await self._score(order, _told(states[0])[0])
         if type(ask) is Blend:
             raise PlanError("the embedded models cannot blend: they read one text at a time")
         if ask.spec.move not in ("extend", "probe"):
             raise PlanError(f"the embedded models cannot {ask.spec.move!r}: they extend texts and probe for answers")
         if ask.spec.nudge:
             raise PlanError(f"the embedded models cannot be nudged ({ask.spec.nudge!r}): they know {FINAL!r} only")
-        return await self._draw(order, path_text(states[0]), meter)
+        text, most = _told(states[0])
+        return await self._draw(order, path_text(text), most, meter)
 
     # ------------------------------------------------------------------ draws
 
-    async def _draw(self, order: Request, text: str, meter: Meter) -> Reply:
+    async def _draw(self, order: Request, text: str, most: int | None, meter: Meter) -> Reply:
         spec, path = order.ask.spec, encode(text)
         probing = spec.move == "probe"
         if probing:
             path = (*path, ANSWER)
         made = len(path) - path.index(NEWLINE) - 1
-        room = min(PATH_TOKENS, order.binding.max_tokens) - made
+        limit = PATH_TOKENS if most is None else most
+        room = min(limit, order.binding.max_tokens) - made
         if room <= 0:
-            return _reply(order, text, made=0, failed=True)
+            return _reply(order, _state(text, most), made=0, failed=True)
         if probing:
             meter.add(1)
         asked = Asked(
@@ -120,17 +129,17 @@ class Tiny:
             max_new=room,
         )
         done = await self._complete(self.cards[spec.model].name, asked, meter)
-        return self._drawn(order, text + FINAL * probing, done, cut=made + len(done.ids) >= PATH_TOKENS)
+        state = _state(text + FINAL * probing + done.text, most)
+        return self._drawn(order, state, done, cut=made + len(done.ids) >= limit)
 
-    def _drawn(self, order: Request, text: str, done: Completion, cut: bool) -> Reply:
-        ended = done.finish == "end"
-        text += done.text
+    def _drawn(self, order: Request, state: Any, done: Completion, cut: bool) -> Reply:
+        ended, (text, _) = done.finish == "end", _told(state)
         signals = {"mean_logprob": math.fsum(done.logprobs) / len(done.logprobs)}
         if cut and not ended:
             signals["cut"] = 1.0
         return _reply(
             order,
-            text,
+            state,
             made=len(done.ids) + (order.ask.spec.move == "probe"),
             ended=ended,
             done=ended or cut,
@@ -233,9 +242,19 @@ def _broken(error: BaseException) -> BackendError:
     return broken
 
 
+def _state(text: str, most: int | None) -> Any:
+    """What stands for a path: its text, and the most tokens of its answer where a request says that."""
+    return text if most is None else {"text": text, "most": most}
+
+
+def _told(state: Any) -> tuple[str, int | None]:
+    """The text of a path, and the most tokens of its answer."""
+    return (state, None) if isinstance(state, str) else (state["text"], state["most"])
+
+
 def _reply(
     order: Request,
-    text: str,
+    state: Any,
     *,
     made: int,
     ended: bool = False,
@@ -245,9 +264,10 @@ def _reply(
     signals: Mapping[str, float] | None = None,
 ) -> Reply:
     """A drawn node; texts that differ only in being complete have different digests."""
+    text, _ = _told(state)
     digest = blake2b(text.encode() + b"<end>" * ended, digest_size=16).digest()
     node = Node(order.key, order.ask.node.depth + 1, done, answer, digest, made, failed, signals or {})
-    return Reply(node, Usage(prompt=order.prefix, generated=made, calls=1), 0.0, text)
+    return Reply(node, Usage(prompt=order.prefix, generated=made, calls=1), 0.0, state)
 
 
 @contextmanager

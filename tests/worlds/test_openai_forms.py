@@ -107,7 +107,7 @@ def test_thinking_and_extras_go_where_they_belong() -> None:
     text = form(wish(entry, partial=BEGUN, way="ids", ids=(1, 2))).body
     assert (text["logprobs"], text["thinking_token_budget"], text["top_k"]) == (2, 64, 20)
     assert not {"chat_template_kwargs", "reasoning_effort", "top_logprobs"} & set(text)
-    assert rendering(entry, "x", "")["chat_template_kwargs"] == {"tools": False, "enable_thinking": True}
+    assert rendering(entry, Partial("x"), "")["chat_template_kwargs"] == {"tools": False, "enable_thinking": True}
 
 
 def test_a_message_is_gone_on_with() -> None:
@@ -180,9 +180,9 @@ def test_the_name_of_a_binding_changes_with_what_changes_draws() -> None:
 
 def test_bounds_on_the_tokens_of_a_prompt() -> None:
     prompt = "Wie groß ist π? " * 9
-    assert fewest_tokens(prompt) == 36
-    assert most_tokens(TEXT, prompt, "") == len(f"Q: {prompt}\nA:".encode()) + 16
-    assert most_tokens(ENTRY, prompt, "Box it.") > most_tokens(TEXT, prompt, "")
+    assert fewest_tokens(Partial(prompt)) == 36
+    assert most_tokens(TEXT, Partial(prompt), "") == len(f"Q: {prompt}\nA:".encode()) + 16
+    assert most_tokens(ENTRY, Partial(prompt), "Box it.") > most_tokens(TEXT, Partial(prompt), "")
 
 
 # ---------------------------------------------------------------- refusals

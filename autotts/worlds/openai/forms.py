@@ -9,7 +9,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from autotts.core.plan import Spec
-from autotts.errors import PlanError
+from autotts.errors import InputError, PlanError
+from autotts.worlds.context import NONE, SYSTEM
 from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.texts import CLOSING, THINK, Partial, messages, plain, said_of
 
@@ -62,6 +63,26 @@ def check(entry: Entry, spec: Spec) -> None:
         raise PlanError(f"model {entry.name!r} has no step delimiter (template.step), so it cannot draw steps")
 
 
+def check_asked(entry: Entry, path: Partial) -> None:
+    """An `InputError` for what a request says that this model's form cannot hold; it names the field."""
+    context = path.context
+    options = context.fields.get("chat_template_kwargs", {})
+    if not isinstance(options, dict):
+        raise InputError(f"chat_template_kwargs: expected an object, found {options!r:.40}")
+    if entry.template.form == "chat":
+        return
+    if any(message["role"] not in SYSTEM for message in context.before):
+        raise InputError(
+            f"messages: model {entry.name!r} goes on with a text (template.form), which has no earlier turns; send one "
+            "message of the user, and one of the system before it if you like"
+        )
+    for name in _CHAT_ONLY:
+        if name in context.fields:
+            raise InputError(
+                f"{name}: model {entry.name!r} goes on with a text (template.form), not a chat; leave it out"
+            )
+
+
 def goes_on(partial: Partial, spec: Spec) -> bool:
     """Whether a draw needs a server that goes on with a partial answer, now or for what comes after it."""
     return not partial.fresh or spec.move == "probe" or bool(spec.nudge) or spec.stop != "end"
@@ -85,13 +106,20 @@ def lead_of(entry: Entry, partial: Partial, spec: Spec) -> str:
     return spec.nudge + entry.template.probe
 
 
-def stops_of(entry: Entry, spec: Spec) -> list[str]:
+def ends_of(entry: Entry, path: Partial) -> tuple[str, ...]:
+    """The stop strings that end an answer: the template's and the request's own."""
+    return tuple(dict.fromkeys((*entry.template.stop, *path.context.fields.get("stop", ()))))
+
+
+def stops_of(entry: Entry, path: Partial, spec: Spec) -> list[str]:
     """The stop strings of a draw."""
-    template = entry.template
+    template, ends = entry.template, ends_of(entry, path)
     if spec.move == "probe":
         braces = ("}$", "}.") if template.probe.endswith("{") else ()
-        return ["\n", *braces, *template.stop]
-    return [template.step, *template.stop] if spec.stop == "step" else list(template.stop)
+        own = ("\n", *braces)
+    else:
+        own = (template.step,) if spec.stop == "step" else ()
+    return list(dict.fromkeys((*own, *ends)))
 
 
 def form(wish: Wish) -> Form:
@@ -110,9 +138,9 @@ def form(wish: Wish) -> Form:
     elif wish.way == "message":
         path, put = CHAT, _message(wish, lead)
     elif wish.way in ("text", "fresh") and entry.template.form == "text":
-        path, put = TEXT, {"prompt": plain(entry, partial.prompt, wish.instruction) + said_of(partial) + lead}
+        path, put = TEXT, {"prompt": plain(entry, partial, wish.instruction) + said_of(partial) + lead}
     elif wish.way == "fresh" and not lead and partial.fresh:
-        path, put = CHAT, {"messages": messages(entry, partial.prompt, wish.instruction)}
+        path, put = CHAT, {"messages": messages(entry, partial, wish.instruction)}
     else:
         raise stuck(entry)
     return Form(path, _fields(wish, path) | put, lead, wish.ids)
@@ -127,7 +155,7 @@ def _message(wish: Wish, lead: str) -> dict[str, Any]:
         said = f"{THINK}\n{partial.thought}"
     else:
         said = said_of(partial)
-    asked = messages(entry, partial.prompt, wish.instruction)
+    asked = messages(entry, partial, wish.instruction)
     answer = {"role": "assistant", "content": said + lead}
     return {"messages": [*asked, answer], "continue_final_message": True, "add_generation_prompt": False}
 
@@ -139,7 +167,7 @@ def _fields(wish: Wish, path: str) -> dict[str, Any]:
     most = min(wish.room, PROBE_TOKENS) if probing else wish.room
     if isinstance(spec.stop, int) and not probing:
         most = min(most, spec.stop)
-    body: dict[str, Any] = _extra(entry, path)
+    body: dict[str, Any] = _extra(entry, path, wish.partial.context.fields)
     body |= {
         "model": entry.served,
         "max_tokens": most,
@@ -149,7 +177,7 @@ def _fields(wish: Wish, path: str) -> dict[str, Any]:
         "stream": True,
         "stream_options": _USAGE,
     }
-    stops = stops_of(entry, spec)
+    stops = stops_of(entry, wish.partial, spec)
     if stops:
         body["stop"] = stops
         if probing or spec.stop == "step":
@@ -159,8 +187,16 @@ def _fields(wish: Wish, path: str) -> dict[str, Any]:
     return body
 
 
-def _extra(entry: Entry, path: str) -> dict[str, Any]:
-    """The entry's own fields and those of its thinking, as the endpoint takes them."""
+def _extra(entry: Entry, path: str, fields: Mapping[str, Any] = NONE) -> dict[str, Any]:
+    """The entry's own fields, those of its thinking, and a request's, which win, as the endpoint takes them."""
+    body = _own(entry, path)
+    if "chat_template_kwargs" in fields and "chat_template_kwargs" in body:
+        fields = {**fields, "chat_template_kwargs": body["chat_template_kwargs"] | fields["chat_template_kwargs"]}
+    dropped = ("stop", *_CHAT_ONLY) if path == TEXT else ("stop",)  # the text of a chat was made with them
+    return body | {name: value for name, value in fields.items() if name not in dropped}
+
+
+def _own(entry: Entry, path: str) -> dict[str, Any]:
     body = dict(entry.extra)
     thinking = entry.thinking
     if thinking.budget is not None:
@@ -184,12 +220,15 @@ def _extra(entry: Entry, path: str) -> dict[str, Any]:
     return body
 
 
-def rendering(entry: Entry, prompt: str, instruction: str) -> dict[str, Any]:
+def rendering(entry: Entry, path: Partial, instruction: str) -> dict[str, Any]:
     """The question to a server's tokenizer for the token ids of a prompt, ready to be answered."""
     if entry.template.form == "text":
-        return {"model": entry.served, "prompt": plain(entry, prompt, instruction)}
-    body: dict[str, Any] = {"model": entry.served, "messages": messages(entry, prompt, instruction)}
-    options = _extra(entry, CHAT).get("chat_template_kwargs")
+        return {"model": entry.served, "prompt": plain(entry, path, instruction)}
+    body: dict[str, Any] = {"model": entry.served, "messages": messages(entry, path, instruction)}
+    fields = path.context.fields
+    options = _extra(entry, CHAT, fields).get("chat_template_kwargs", {})
+    if "reasoning_effort" in fields:
+        options = {**options, "reasoning_effort": fields["reasoning_effort"]}  # as servers hand it to the template
     if options:
         body["chat_template_kwargs"] = options
     return body | {"add_generation_prompt": True}

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotts.core.node import Key, Node
 from autotts.errors import PlanError
-from autotts.worlds.openai.forms import Form, Wish
+from autotts.worlds.openai.forms import Form, Wish, ends_of
 from autotts.worlds.openai.stream import Said
 from autotts.worlds.openai.texts import THOUGHT, Partial, balanced, spoken
 
@@ -62,7 +62,8 @@ def failed_node(
 
 def digest_of(partial: Partial, *, ended: bool) -> bytes:
     """Of the whole text; texts that differ only in being complete have different digests."""
-    whole = "\0".join((partial.prompt, partial.thought, partial.text)).encode("utf-8", "replace")
+    beside = (partial.named,) if partial.context.before else ()
+    whole = "\0".join((*beside, partial.prompt, partial.thought, partial.text)).encode("utf-8", "replace")
     return blake2b(whole + b"\0<end>" * ended, digest_size=16).digest()
 
 
@@ -93,8 +94,8 @@ def _extended(wish: Wish, form: Form, said: Said) -> Ending:
         return Ending(text, cut=True)
     if spec.stop != "step":
         return Ending(text, ended=True)
-    visible = text or said.thought
-    if said.stop == template.step:
+    visible, ends = text or said.thought, ends_of(wish.entry, wish.partial)
+    if said.stop == template.step and said.stop not in ends:
         kept = visible.endswith(template.step) or (said.thought and not text)  # ids go on from a thought
         return Ending(text if kept else text + template.step)
     if said.stop is None and visible.endswith(template.step):
@@ -104,7 +105,7 @@ def _extended(wish: Wish, form: Form, said: Said) -> Ending:
             f"the server of model {wish.entry.name!r} does not say why a draw stopped (stop_reason), so a step cannot "
             "be told from the end: use a strategy of whole draws"
         )
-    if said.stop in template.stop and text.endswith(said.stop or "\0"):
+    if said.stop in ends and text.endswith(said.stop or "\0"):
         text = text[: -len(said.stop or "")]
     return Ending(text, ended=True)
 
@@ -120,8 +121,8 @@ def _grown(wish: Wish, form: Form, said: Said, text: str, *, keep_ids: bool) -> 
     before = form.ids or said.prompt_ids
     if keep_ids and before is not None and said.ids is not None:
         ids = (*before, *said.ids)
-    return Partial(
-        prompt=old.prompt,
+    return replace(
+        old,
         text=old.text + written,
         thought=thought + said.thought,
         ids=ids,

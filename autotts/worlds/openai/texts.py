@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from autotts.worlds.context import NOTHING, SYSTEM, Context, digest_of
 from autotts.worlds.models.entry import Entry
 
 THINK, THOUGHT = "<think>", "</think>"
@@ -21,7 +23,8 @@ class Partial:
 
     `text` is what came as the answer (think tags included, where the server leaves them in it), `thought` what came as
     thinking. `ids` are the token ids of the whole path, prompt included, of the model `by`. `made` counts the tokens
-    that were generated on it, `whole` those of prompt and answer together (0: not known).
+    that were generated on it, `whole` those of prompt and answer together (0: not known). `context` is what the request
+    said beside the prompt, and `named` names it and the prompt, where it says something.
     """
 
     prompt: str
@@ -32,11 +35,20 @@ class Partial:
     made: int = 0
     whole: int = 0
     fault: str = ""
+    context: Context = NOTHING
+    named: str = ""
+
+    @staticmethod
+    def root(prompt: str, context: Context) -> Partial:
+        """Of a prompt alone, and a context that was checked."""
+        return Partial(prompt, context=context, named=digest_of(prompt, context).hex() if context.said else "")
 
     @staticmethod
     def of(state: Mapping[str, Any]) -> Partial:
-        """From a node's state; a root's has a prompt only."""
-        ids = state.get("ids")
+        """From a node's state; a root's has a prompt only, and what was said beside it."""
+        ids, context = state.get("ids"), NOTHING
+        if "named" in state:
+            context = Context(tuple(state.get("before", ())), state.get("fields", {}), state.get("most"))
         return Partial(
             prompt=state["prompt"],
             text=state.get("text", ""),
@@ -45,18 +57,39 @@ class Partial:
             by=state.get("by", ""),
             made=state.get("made", 0),
             whole=state.get("whole", 0),
+            context=context,
+            named=state.get("named", ""),
         )
+
+    def asked(self) -> dict[str, Any]:
+        """The state of a root: what was asked."""
+        state: dict[str, Any] = {"prompt": self.prompt}
+        if not self.named:
+            return state
+        context = self.context
+        if context.before:
+            state["before"] = list(context.before)
+        if context.fields:
+            state["fields"] = context.fields
+        if context.most is not None:
+            state["most"] = context.most
+        return state | {"named": self.named}
 
     def state(self) -> dict[str, Any]:
         """As stores keep it."""
         ids = None if self.ids is None else list(self.ids)
-        state: dict[str, Any] = {"prompt": self.prompt, "text": self.text, "ids": ids, "by": self.by}
+        state: dict[str, Any] = self.asked() | {"text": self.text, "ids": ids, "by": self.by}
         state |= {"made": self.made, "whole": self.whole}
         if self.thought:
             state["thought"] = self.thought
         if self.fault:
             state["fault"] = self.fault
         return state
+
+    @property
+    def name(self) -> str:
+        """What names all that was asked."""
+        return self.named or digest_of(self.prompt, NOTHING).hex()
 
     @property
     def fresh(self) -> bool:
@@ -98,36 +131,63 @@ def said_of(partial: Partial) -> str:
 
 
 def instructed(entry: Entry, prompt: str, instruction: str) -> str:
-    """The user's message; a template's field for an instruction goes where there is none."""
+    """The user's message; a template's field for an instruction goes where there is none or the prompt has it."""
     user = entry.template.user
-    if not instruction:
-        user = _NO_INSTRUCTION.sub("", user)
+    if prompt.rstrip().endswith(instruction.strip()):
+        user, instruction = _NO_INSTRUCTION.sub("", user), ""
     values = {"prompt": prompt, "instruction": instruction}
     return _FIELDS.sub(lambda found: values[found.group(1)], user)  # in one pass: a prompt may hold such a field
 
 
-def messages(entry: Entry, prompt: str, instruction: str) -> list[dict[str, str]]:
-    """The messages of a chat, before any answer."""
-    system = [{"role": "system", "content": entry.template.system}] if entry.template.system else []
-    return [*system, {"role": "user", "content": instructed(entry, prompt, instruction)}]
+def messages(entry: Entry, path: Partial, instruction: str) -> list[dict[str, Any]]:
+    """The messages of a chat, before any answer; the client's own words for the system follow the template's."""
+    before, ours = [dict(message) for message in path.context.before], entry.template.system
+    if ours and before and before[0]["role"] in SYSTEM:
+        before[0] |= {"content": f"{ours}\n\n{words_of(before[0])}"}
+    elif ours:
+        before.insert(0, {"role": "system", "content": ours})
+    return [*before, {"role": "user", "content": instructed(entry, path.prompt, instruction)}]
 
 
-def plain(entry: Entry, prompt: str, instruction: str) -> str:
-    """The prompt of a text completion, before any answer."""
-    system = f"{entry.template.system}\n\n" if entry.template.system else ""
-    return system + instructed(entry, prompt, instruction)
+def plain(entry: Entry, path: Partial, instruction: str) -> str:
+    """The prompt of a text completion, before any answer; what stands before it is a system's message, if any."""
+    said = [entry.template.system, *map(words_of, path.context.before)]
+    return "".join(f"{words}\n\n" for words in said if words) + instructed(entry, path.prompt, instruction)
 
 
-def most_tokens(entry: Entry, prompt: str, instruction: str) -> int:
+def words_of(message: Mapping[str, Any]) -> str:
+    """A message's text."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(part[part["type"]] for part in content)
+    return content or ""
+
+
+def question(path: Partial) -> str:
+    """The prompt as scorers see it: after what was said before, but for the system's words."""
+    said = [f"{m['role']}: {words_of(m)}\n\n" for m in path.context.before if m["role"] not in SYSTEM]
+    return "".join(said) + path.prompt
+
+
+def most_tokens(entry: Entry, path: Partial, instruction: str) -> int:
     """The most tokens that a prompt can take: no tokenizer makes more tokens than bytes; templates add a few."""
-    said = [m["content"] for m in messages(entry, prompt, instruction)]
-    size = sum(len(text.encode("utf-8", "replace")) + 16 for text in said)
+    size = sum(map(_most_of, messages(entry, path, instruction)))
+    named = path.context.fields.get("chat_template_kwargs")
+    size += len(json.dumps(named)) if named else 0
     return size + (64 if entry.template.form == "chat" else 0)  # a chat template may have a text of its own
 
 
-def fewest_tokens(prompt: str) -> int:
+def _most_of(message: Mapping[str, Any]) -> int:
+    if len(message) == 2 and isinstance(message.get("content"), str):
+        return len(message["content"].encode("utf-8", "replace")) + 16
+    return (
+        2 * len(json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")) + 16
+    )  # calls of tools are written out
+
+
+def fewest_tokens(path: Partial) -> int:
     """The fewest tokens that a prompt can take: hardly a tokenizer joins words."""
-    return len(prompt.split())
+    return len(path.prompt.split()) + sum(len(words_of(message).split()) for message in path.context.before)
 
 
 def balanced(text: str, opened: int) -> str | None:

@@ -11,23 +11,36 @@ import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial as bound
 from typing import Any, Final, TypeAlias
 
 from autotts.core.cost import Usage
-from autotts.core.node import Node, root_node
+from autotts.core.node import Node
 from autotts.core.plan import Blend, Score
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import BackendError, InputError, PlanError
+from autotts.worlds.context import NOTHING, Context, checked, root_of
 from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.capabilities import find_way
-from autotts.worlds.openai.forms import Wish, check, form, goes_on, lead_of, name_of, pieces, rendering, stuck
+from autotts.worlds.openai.forms import (
+    Wish,
+    check,
+    check_asked,
+    form,
+    goes_on,
+    lead_of,
+    name_of,
+    pieces,
+    rendering,
+    stuck,
+)
 from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.refusals import overflow
 from autotts.worlds.openai.scores import Scores, most_scored
 from autotts.worlds.openai.sending import Sender, not_served
 from autotts.worlds.openai.stream import Said
-from autotts.worlds.openai.texts import Partial, fewest_tokens, most_tokens, said_of, spoken
+from autotts.worlds.openai.texts import Partial, fewest_tokens, most_tokens, question, said_of, spoken
 from autotts.worlds.scoring import Marked, Text, mark
 from autotts.worlds.scoring import check as check_scoring
 from autotts.worlds.servers import Fault, Fleet
@@ -96,24 +109,30 @@ class OpenAI:
                 self._sender = None
                 await self._scores.close()
 
-    def root(self, prompt: str) -> tuple[Node, dict[str, Any]]:
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, dict[str, Any]]:
         """The node of a prompt, whose tokens are the most that it takes with any of the models, and its state.
 
         Raises
         ------
         InputError
-            When it cannot fit into the context of one of them.
+            When it cannot fit into the context of one of them, or one of them cannot heed what is said beside it.
         """
         _sound(prompt)
-        least = fewest_tokens(prompt)
+        context = checked(context)
+        if context.most is not None and all(context.most >= self.entries[role].max_tokens for role in self.models):
+            context = replace(context, most=None)
+        path = Partial.root(prompt, context)
+        least = fewest_tokens(path)
         for entry in self.entries.values():
+            if entry.draws:
+                check_asked(entry, path)
             if entry.context is not None and least >= entry.context:
                 raise InputError(
                     f"the prompt {prompt[:40]!r}... has {least} words; model {entry.name!r} reads up to "
                     f"{entry.context} tokens, the answer included: shorten it or leave this model out"
                 )
-        most = max(most_tokens(entry, prompt, self._instruction) for entry in self.entries.values())
-        return root_node(prompt, most), {"prompt": prompt}
+        most = max(most_tokens(entry, path, self._instruction) for entry in self.entries.values())
+        return root_of(prompt, most, context), path.asked()
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order; cancelling the call closes its stream, which ends the work on the server."""
@@ -134,7 +153,8 @@ class OpenAI:
     async def _draw(self, sender: Sender, order: Request, entry: Entry, path: Partial, meter: Meter) -> Reply:
         room = self._room(order.binding, entry, path)
         if room <= 0:
-            why = f"no room is left on this path: {path.made} tokens of {entry.max_tokens} were generated"
+            most = min(entry.max_tokens, path.context.most or entry.max_tokens)
+            why = f"no room is left on this path: {path.made} tokens of {most} were generated"
             return self._failed(order, path, meter, why, {"cut": 1.0})
         try:
             wish = await self._wish(sender, order, entry, path, room, meter)
@@ -195,15 +215,15 @@ class OpenAI:
         """The token ids of a path and of what is written after it."""
         ids = path.ids if path.by == entry.name else None
         if ids is None:
-            ids = await self._prompt_ids(sender, entry, path.prompt)
+            ids = await self._prompt_ids(sender, entry, path)
             said = said_of(path)
             ids += await self._known(sender, entry, said) if said else ()
         return ids + await self._known(sender, entry, lead) if lead else ids
 
-    async def _prompt_ids(self, sender: Sender, entry: Entry, prompt: str) -> tuple[int, ...]:
-        name = entry.name, "\0" + prompt
+    async def _prompt_ids(self, sender: Sender, entry: Entry, path: Partial) -> tuple[int, ...]:
+        name = entry.name, "\0" + path.name
         if name not in self._rendered:
-            asked = rendering(entry, prompt, self._instruction)
+            asked = rendering(entry, path, self._instruction)
             _keep(self._rendered, name, await self._tokenized(sender, entry, asked))
         return self._rendered[name]
 
@@ -221,17 +241,17 @@ class OpenAI:
 
     def _room(self, binding: Binding, entry: Entry, path: Partial) -> int:
         """How many tokens may still be generated on a path."""
-        room = min(binding.max_tokens, entry.max_tokens) - path.made
+        room = min(binding.max_tokens, entry.max_tokens, path.context.most or entry.max_tokens) - path.made
         if entry.context is None:
             return room
         whole = path.whole if path.by == entry.name else 0
-        whole = whole or self._lengths.get((entry.name, path.prompt), 0)
+        whole = whole or self._lengths.get((entry.name, path.name), 0)
         return min(room, entry.context - whole)
 
     def _learn(self, entry: Entry, path: Partial, wish: Wish, said: Said) -> None:
         """Remember how long a prompt is, so that what is asked for fits into the context."""
         if path.fresh and wish.way == "fresh" and said.prompt is not None and entry.context is not None:
-            _keep(self._lengths, (entry.name, path.prompt), said.prompt)
+            _keep(self._lengths, (entry.name, path.name), said.prompt)
 
     def _failed(self, order: Request, path: Partial, meter: Meter, why: str, signals: Mapping[str, float]) -> Reply:
         """A draw that came to nothing is data; what was lost on it is charged."""
@@ -248,7 +268,7 @@ class OpenAI:
             return Reply(math.nan, Usage())
         text = spoken(path.text) or path.thought or path.text
         done = node.done and not node.signals.get("cut")
-        scored = Text(path.prompt, text, done, self._step(path, entry))
+        scored = Text(question(path), text, done, self._step(path, entry))
         seed = int.from_bytes(order.key[:4], "little") & 0x7FFFFFFF
         ask = bound(sender.ask, entry, meter=meter)
         begin = bound(mark, entry, scored, ask, seed=seed)
