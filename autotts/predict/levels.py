@@ -27,6 +27,7 @@ CLIP: Final = 5.0  # standard deviations: a prompt unlike all others must not be
 FOLDS: Final = 5
 STRENGTHS: Final = (0.1, 1.0, 10.0)  # values of C that cross-validation tries
 FEWEST: Final = 2 * FOLDS  # prompts of a level below which nothing is learned
+FAREST: Final = 1e12  # of a mean, and the inverse of the least scale
 LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets through, far below overflow
 TOLD: Final = 3  # problems that one message tells
 HOTTEST: Final = 10.0  # temperature, and the inverse of the coldest
@@ -82,8 +83,10 @@ class LevelModel(BaseModel):
         for name in self.features:
             if name not in FEATURES:
                 wrong.append(f"features: unknown feature {name!r}; expected some of {', '.join(FEATURES)}")
-        if len(self.mean) != width or len(self.scale) != width or not width or min(self.scale) <= 0:
+        if len(self.mean) != width or len(self.scale) != width or not width or min(self.scale) < 1 / FAREST:
             wrong.append(f"mean, scale: expected {width} numbers each, as many as features, and scales above 0")
+        elif max(*map(abs, self.mean), *self.scale) > FAREST:
+            wrong.append(f"mean, scale: expected numbers up to {FAREST:g}")
         if len(self.coefficients) != count or any(len(row) != columns for row in self.coefficients):
             wrong.append(f"coefficients: expected {count} rows of {columns} numbers")
         if len(self.intercepts) != count:

@@ -18,6 +18,7 @@ from autotts.predict.ngrams import BUCKETS
 
 Floats: TypeAlias = NDArray[np.float64]
 
+FAREST: Final = 1e12  # of a mean, and the inverse of the least scale
 CLIP: Final = 5.0  # standard deviations: a prompt unlike all others must not be extrapolated without end
 STEPS: Final = 20_000  # through all trees of an arm: a hundred times what is learned
 LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets through, far below overflow

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotts.errors import InputError
 from autotts.predict import groups as features
-from autotts.predict.members import CLIP, LARGEST, Floats, Linear, Trees
+from autotts.predict.members import CLIP, FAREST, LARGEST, Floats, Linear, Trees
 from autotts.predict.ngrams import NGRAMS_VERSION, ngrams
 from autotts.predict.quick import BINS, COSTLIEST, DEVIATION, Quick
 from autotts.predict.reading import validated
@@ -127,8 +127,9 @@ class Performance(BaseModel):
             wrong.append(f"basis: expected rows of {width} numbers")
         for name in ("mean", "scale", "least", "most"):
             row = getattr(self, name)
-            if len(row) != columns or (name == "scale" and min(row, default=1) <= 0):
-                wrong.append(f"{name}: expected {columns} numbers{' above 0' if name == 'scale' else ''}")
+            least = 1 / FAREST if name == "scale" else -FAREST
+            if len(row) != columns or (name in ("mean", "scale") and not _within(row, least, FAREST)):
+                wrong.append(f"{name}: expected {columns} numbers from {least:g} to {FAREST:g}")
         if any(isinstance(m, Linear) and m.ngrams for m in self.members) and NGRAMS not in self.groups:
             wrong.append(f"groups: expected {NGRAMS} among them, since members have n-grams")
         if not self.members:
@@ -298,6 +299,10 @@ def beyond(raw: Floats, least: Floats, most: Floats) -> Floats:
     slack = 1e-9 * (1 + np.abs(most) + np.abs(least))
     out: Floats = ((raw < least - slack) | (raw > most + slack)).sum(axis=1).astype(float)
     return out
+
+
+def _within(values: Sequence[float], least: float, most: float) -> bool:
+    return not values or (least <= min(values) and max(values) <= most)
 
 
 def _most(values: Sequence[float]) -> float:
