@@ -39,11 +39,12 @@ class Asking:
     within: float | None = None
     hang_up: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    state: str = "waits"
+    state: str = "new"
     waited: float = 0.0
     task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
+        self.state = "waits"
         try:
             async with self.gate.room(self.client, within=self.within, hang_up=self.hang_up) as self.waited:
                 self.state = "runs"
