@@ -84,7 +84,7 @@ ROUTING: Final = Measure(
 RELOADS: Final = Measure(
     "autotts_policy_reloads_total", "counter", "Times the policy file was read again: ok or failed", ("result",)
 )
-OPEN: Final = Measure("autotts_requests_open", "gauge", "Requests that have begun and not ended")
+OPEN: Final = Measure("autotts_requests_open", "gauge", "Requests that have begun and not ended", ("client",))
 BUILD: Final = Measure("autotts_build_info", "gauge", "1; the version of autotts", ("version",), joined="max")
 
 RECORDED: Final = (
@@ -109,4 +109,88 @@ RECORDED: Final = (
     RELOADS,
     OPEN,
     BUILD,
+)
+
+POLICY: Final = Measure(
+    "autotts_policy_info", "gauge", "1; the policy that is obeyed", ("digest", "task", "unit"), joined="max"
+)
+BUDGET: Final = Measure("autotts_budget", "gauge", "Mean budget of a request", ("unit",), joined="max")
+MEAN: Final = Measure("autotts_budget_mean_cost", "gauge", "Mean cost of a request so far", ("unit",), joined="mean")
+EFFORT: Final = Measure(
+    "autotts_budget_effort", "gauge", "Mean budget at which the frontier is entered now", ("unit",), joined="mean"
+)
+RATIO: Final = Measure(
+    "autotts_budget_ratio", "gauge", "How much dearer prompts are than the policy expects", (), joined="mean"
+)
+ROOM: Final = Measure("autotts_budget_room", "gauge", "What may be spent now, beyond what is set aside", ("unit",))
+SHORTFALL: Final = Measure(
+    "autotts_budget_shortfall",
+    "gauge",
+    "By how much the cheapest setting exceeds the budget; above 0, requests are cut short",
+    ("unit",),
+    joined="max",
+)
+BOUND: Final = Measure(
+    "autotts_budget_overshoot_bound",
+    "gauge",
+    "The most that total cost can ever exceed the budgets of all requests",
+    ("unit",),
+    joined="max",
+)
+HELD: Final = Measure("autotts_budget_requests", "gauge", "Requests that the budget was held over so far")
+SET_ASIDE: Final = Measure("autotts_budget_running", "gauge", "Requests whose cost is not known yet")
+RUNNING: Final = Measure("autotts_queue_running", "gauge", "Requests that have a place")
+WAITING: Final = Measure("autotts_queue_waiting", "gauge", "Requests that wait for a place")
+HEALTHY: Final = Measure(
+    "autotts_upstream_healthy", "gauge", "1 where a server behind this one works, else 0", ("server",), joined="min"
+)
+IN_FLIGHT: Final = Measure("autotts_upstream_in_flight", "gauge", "Calls to a server that run now", ("server",))
+WINDOW: Final = Measure("autotts_upstream_window", "gauge", "Calls to a server that may run at once", ("server",))
+UPSTREAM_CALLS: Final = Measure("autotts_upstream_calls_total", "counter", "Attempts at a server", ("server",))
+FAULTS: Final = Measure(
+    "autotts_upstream_faults_total", "counter", "Attempts at a server that failed, by kind", ("server", "kind")
+)
+DRIFT_KNOWN: Final = Measure(
+    "autotts_drift_known",
+    "gauge",
+    "1 where served prompts can be compared with those of the study, else 0",
+    joined="max",
+)
+DRIFT_PARTED: Final = Measure(
+    "autotts_drift_parted",
+    "gauge",
+    "1 where served prompts look different from those of the study, else 0",
+    joined="max",
+)
+DRIFT_SCORE: Final = Measure(
+    "autotts_drift_score",
+    "gauge",
+    "How far a feature of served prompts is from the study, in multiples of what chance allows",
+    ("feature",),
+    joined="max",
+)
+KEPT: Final = Measure("autotts_kept_total", "counter", "Answers that were to be kept: written or lost", ("result",))
+
+READ: Final = (
+    POLICY,
+    BUDGET,
+    MEAN,
+    EFFORT,
+    RATIO,
+    ROOM,
+    SHORTFALL,
+    BOUND,
+    HELD,
+    SET_ASIDE,
+    RUNNING,
+    WAITING,
+    HEALTHY,
+    IN_FLIGHT,
+    WINDOW,
+    UPSTREAM_CALLS,
+    FAULTS,
+    DRIFT_KNOWN,
+    DRIFT_PARTED,
+    DRIFT_SCORE,
+    KEPT,
 )

@@ -6,16 +6,18 @@ from outside (clients, reasons) are bounded: past `MOST` different values the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 
 from autotts import __version__
 from autotts.core.cost import PARTS, Prices, Usage
 from autotts.serve import measures
+from autotts.serve.joined import Shared, joined
 from autotts.serve.measures import Measure
+from autotts.serve.watched import Reader, Watched
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MOST: Final = 100  # different values of a label
@@ -47,7 +49,8 @@ class Told:
     ended
         "returned", "cap", "deadline", "hang-up", "failed", "refused", or "passed" for what was passed through.
     fallback
-        A few words on why the request did not get what the policy chose; empty where it did.
+        Why the request did not get what the policy chose, in a word before a colon, if more follows; empty where it
+        did.
     """
 
     endpoint: str
@@ -77,11 +80,17 @@ class Metrics:
     prices
         Of each model, by the name that `Told.usage` has; they only tell how a request's cost is shared among its
         tokens.
+    shared
+        Where there are several workers: `text` of each tells the figures of all, as `save` last wrote them.
     """
 
-    def __init__(self, prices: Mapping[str, Prices] | None = None) -> None:
+    def __init__(self, prices: Mapping[str, Prices] | None = None, shared: Shared | None = None) -> None:
         self.prices: Mapping[str, Prices] = prices or {}
+        self._shared = shared
         self._registry = CollectorRegistry()
+        self._reader = Reader()
+        self._registry.register(cast(Any, self._reader))
+        ProcessCollector(registry=self._registry)
         self._families = {m.name: _family(m, self._registry) for m in measures.RECORDED}
         self._children: dict[tuple[str, ...], Any] = {}
         self._values: dict[str, set[str]] = {}
@@ -89,14 +98,18 @@ class Metrics:
         for result in ("ok", "failed"):
             self._child(measures.RELOADS, result)
 
+    def watch(self, watched: Watched) -> None:
+        """Say where the figures are read that stand still: budget, queue, servers behind this one, drift."""
+        self._reader.watched = watched
+
     def begun(self, client: str = "") -> None:
         """A request has begun; `ended` is told of it once, whatever becomes of it."""
-        self._child(measures.OPEN).inc()
+        self._child(measures.OPEN, client or NONE).inc()
 
     def ended(self, told: Told) -> None:
         """A request that has begun is over."""
         child, client, arm = self._child, told.client or NONE, told.arm or NONE
-        child(measures.OPEN).dec()
+        child(measures.OPEN, client).dec()
         child(measures.REQUESTS, told.endpoint, str(told.status), client).inc()
         child(measures.OUTCOMES, told.ended).inc()
         child(measures.ARM_REQUESTS, arm).inc()
@@ -107,7 +120,7 @@ class Metrics:
         if told.bin:
             child(measures.BINS, told.bin).inc()
         if told.fallback:
-            child(measures.FALLBACKS, told.fallback).inc()
+            child(measures.FALLBACKS, told.fallback.partition(":")[0]).inc()
         self._time(told)
         self._count(told.usage)
         if told.cost:
@@ -122,10 +135,23 @@ class Metrics:
         self._child(measures.RELOADS, "ok" if ok else "failed").inc()
 
     def text(self) -> bytes:
-        """All figures, in Prometheus's text format (`CONTENT_TYPE`)."""
-        return generate_latest(self._registry)
+        """All figures, of all workers, in Prometheus's text format (`CONTENT_TYPE`)."""
+        own = list(self._figures())
+        found = own if self._shared is None else joined([own, *self._shared.others()])
+        return generate_latest(cast(CollectorRegistry, _Found(found)))
+
+    def save(self, *, last: bool = False) -> None:
+        """Write this worker's figures for the others: every second or so, and at its end; may run in a thread."""
+        if self._shared is not None:
+            self._shared.write(self._figures(), last=last)
 
     # ---------------------------------------------------------------- inside
+
+    def _figures(self) -> Iterator[Metric]:
+        """Of this worker; not when a counter was made, which would be a series more for each."""
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
 
     def _time(self, told: Told) -> None:
         self._child(measures.SECONDS, told.endpoint).observe(told.seconds)
@@ -149,10 +175,10 @@ class Metrics:
         self._child(measures.COST, unit).inc(cost)
         self._child(measures.ARM_COST, arm, unit).inc(cost)
         self._child(measures.CLIENT_COST, client, unit).inc(cost)
-        for (model, kind), share in self._shared(told.usage).items():
+        for (model, kind), share in self._parts(told.usage).items():
             self._child(measures.MODEL_COST, model, kind, unit).inc(cost * share)
 
-    def _shared(self, usage: Mapping[str, Usage]) -> dict[tuple[str, str], float]:
+    def _parts(self, usage: Mapping[str, Usage]) -> dict[tuple[str, str], float]:
         """The part of a request's cost that went into each kind of token of each model; the parts sum to 1."""
         weights: dict[tuple[str, str], float] = {}
         for model, used in usage.items():
@@ -186,6 +212,16 @@ class Metrics:
                 return OTHER
             seen.add(text)
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was collected, in the place of a registry."""
+
+    families: Iterable[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
 
 
 def _family(measure: Measure, registry: CollectorRegistry) -> Any:
