@@ -78,6 +78,21 @@ class State:
     shortfall: float
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How others stand that hold parts of the same running budget.
+
+    `held` is what they and their common account hold, in parts; `requests` what they were asked; `others` their number.
+    """
+
+    held: float = 0.0
+    requests: int = 0
+    others: int = 0
+
+
+ALONE: Final = Elsewhere()
+
+
 class Ruling(Protocol):
     """What routes requests, and is told what each cost: `Controller` or `Uncontrolled`."""
 

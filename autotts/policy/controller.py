@@ -28,9 +28,11 @@ from typing import Final
 from autotts.errors import InputError
 from autotts.policy import routing
 from autotts.policy.control import (
+    ALONE,
     DEFAULT,
     NOTHING,
     Asked,
+    Elsewhere,
     State,
     Uncontrolled,
     Wish,
@@ -43,7 +45,18 @@ from autotts.policy.control import (
 from autotts.policy.routing import Look
 from autotts.policy.schema import Policy
 
-__all__ = ["DEFAULT", "NOTHING", "Asked", "Controller", "State", "Uncontrolled", "Wish", "made_for"]
+__all__ = [
+    "ALONE",
+    "DEFAULT",
+    "NOTHING",
+    "Asked",
+    "Controller",
+    "Elsewhere",
+    "State",
+    "Uncontrolled",
+    "Wish",
+    "made_for",
+]
 
 EMPTIEST: Final = 0.01  # of a full account: below it effort is at its lowest anyway
 DEAREST: Final = 1.5  # budgets that a request may cost, however full the account is
@@ -92,6 +105,7 @@ class Controller:
         self._reserved = 0.0
         self._forecasts = 0.0  # of what is running
         self._peak = 1.0  # the most that ran at once, lately
+        self._elsewhere = ALONE
         prior = self._set.prior * self.budget
         self._arms = Ratio(prior * self._set.caution, prior, self._set.memory)  # cost against that of the arm drawn
         self._bins = Ratio(prior, prior, self._set.memory)  # that of the bin's arms against that of the setting
@@ -178,16 +192,50 @@ class Controller:
             shortfall=max(0.0, self._costs[0] * ratio - self.budget),
         )
 
+    # ---------------------------------------------------------------- one budget for several
+
+    @property
+    def held(self) -> float:
+        """Parts that the account will hold when what is running has ended as expected, allowance included."""
+        return self._account + self.bound - self._forecasts
+
+    @property
+    def spare(self) -> int:
+        """Parts that could be given away now; the next request has its budget all the same."""
+        return max(0, math.floor(self._account + self.bound - self._reserved))
+
+    @property
+    def most(self) -> int:
+        """Parts beyond which it is given up what all have saved."""
+        return math.floor(FULL * self._goal() * self.budget)
+
+    def give(self, parts: int) -> int:
+        """Take parts out of the account for another, at most what can be spared; how many that were."""
+        given = min(max(0, parts), self.spare)
+        self._account -= given
+        return given
+
+    def take(self, parts: int) -> None:
+        """Add parts to the account that another gave: the bound is higher by them from now on."""
+        if parts < 0:
+            raise InputError(f"controller: expected parts >= 0 to take, found {parts}")
+        self._account += parts
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Say how others stand that hold parts of the same budget: effort follows what all of them have."""
+        self._elsewhere = elsewhere
+
     # ---------------------------------------------------------------- inside
 
     def _goal(self) -> float:
-        """Budgets that the account should hold, allowance included."""
+        """Budgets that all accounts together should hold, allowance included."""
         aside = min(PUT_BY * self._asked, self._set.running * (self._peak - 1.0))
-        return self._set.allowance + self._set.saving * math.sqrt(self._asked) + aside
+        asked = self._asked + self._elsewhere.requests
+        return self._set.allowance + self._set.saving * math.sqrt(asked) + aside * (1 + self._elsewhere.others)
 
     def _held(self) -> float:
-        """Budgets that the account will hold when what is running has ended as expected, allowance included."""
-        return (self._account + self.bound - self._forecasts) / self.budget
+        """Budgets that all accounts together hold, as `held`."""
+        return (self.held + self._elsewhere.held) / self.budget
 
     def _granted(self, wished: float) -> float:
         """An effort that is wished for, or as much of it as leaves the account a quarter of what it should hold.
@@ -199,9 +247,8 @@ class Controller:
 
     def _effort(self) -> float:
         """The mean budget at which the frontier is entered now."""
-        held = self._held()
         gain = self._set.gain + self._set.early * self._set.warmup / (self._set.warmup + self._asked)
-        full: float = max(EMPTIEST, held / self._goal()) ** gain
+        full: float = max(EMPTIEST, self._held() / self._goal()) ** gain
         wanted = self.budget * min(DEAREST, full)
         return min(max(wanted / (self._arms.value * self._bins.value), self._costs[0]), self._costs[-1])
 

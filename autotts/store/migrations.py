@@ -101,7 +101,42 @@ def _ledgers(connection: sa.Connection) -> None:
     tables.create_all(connection)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _ledgers)
+def _accounts(connection: sa.Connection) -> None:
+    """What servers share: the account of a running mean budget, who holds parts of it, and what clients have used.
+
+    Amounts are whole numbers written as text, as in the ledgers.
+    """
+    tables = sa.MetaData()
+    sa.Table(
+        "autotts_account",
+        tables,
+        sa.Column("account", sa.Text, primary_key=True),
+        sa.Column("balance", sa.Text, nullable=False),
+        sa.Column("requests", sa.Integer, nullable=False),
+        sa.Column("spent", sa.Text, nullable=False),
+    )
+    sa.Table(
+        "autotts_holder",
+        tables,
+        sa.Column("holder", sa.Text, primary_key=True),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("beat", sa.Integer, nullable=False),
+        sa.Column("net", sa.Text, nullable=False),
+        sa.Column("held", sa.Text, nullable=False),
+        sa.Column("requests", sa.Integer, nullable=False),
+        sa.Column("spent", sa.Text, nullable=False),
+    )
+    sa.Table(
+        "autotts_purse",
+        tables,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("period", sa.Text, primary_key=True),
+        sa.Column("taken", sa.Text, nullable=False),
+    )
+    tables.create_all(connection)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _ledgers, _accounts)
 NEWEST = len(MIGRATIONS)
 VERSION_KEY = "schema"
 

@@ -109,6 +109,29 @@ LEASE = sa.table(
 )
 
 
+# One running mean budget that several servers hold together. `balance` is what nobody holds; a holder's `net` is what
+# it has taken from there less what it gave back, `held` what it has besides its own requests' budgets.
+ACCOUNT = sa.table(
+    "autotts_account", *_columns(account=sa.Text(), balance=sa.Text(), requests=sa.Integer(), spent=sa.Text())
+)
+
+HOLDER = sa.table(
+    "autotts_holder",
+    *_columns(
+        holder=sa.Text(),
+        account=sa.Text(),
+        beat=sa.Integer(),
+        net=sa.Text(),
+        held=sa.Text(),
+        requests=sa.Integer(),
+        spent=sa.Text(),
+    ),
+)
+
+# What a client has used of its own budget in a period, with what servers hold of it.
+PURSE = sa.table("autotts_purse", *_columns(name=sa.Text(), period=sa.Text(), taken=sa.Text()))
+
+
 def insert_new(dialect: str, table: sa.TableClause) -> Any:
     """INSERT that leaves rows alone whose key is there already."""
     return _insert(dialect, table).on_conflict_do_nothing()
