@@ -25,24 +25,30 @@ def serve(
     upstream_key: Annotated[
         Path | None, typer.Option("--upstream-key-file", help="The key of --upstream, on one line.")
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", help="Keys that clients show: a line each, or a .toml with their limits."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Mean budget a prompt, such as 2e14flops.", show_default="the policy's own")
     ] = None,
     cap: CapOption = None,
-    deadline: Annotated[
-        float | None, typer.Option(help="Seconds after which a request is answered with what there is.", min=0.001)
-    ] = None,
     controller: Annotated[
         str, typer.Option(help="on holds the mean budget over all requests; off obeys the policy as it stands.")
     ] = "on",
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds after which a request is answered with what there is.", min=0.001)
+    ] = None,
+    at_once: Annotated[int, typer.Option(help="Requests that run at the same time.", min=1)] = 64,
+    queue: Annotated[int, typer.Option(help="Requests that may wait; more are told to come again.", min=0)] = 256,
 ) -> None:
     """Serve a policy: any client of OpenAI's API asks it by its URL.
 
     Each prompt gets the arm that the policy chooses for it under its budget. What it took is in `usage`, and in an
-    `autotts` block beside it.
+    `autotts` block beside it. SIGTERM ends running requests first.
     """
     from autotts.policy.opening import where
-    from autotts.policy.schema import Policy
+    from autotts.serve.keys import Keys
     from autotts.serve.running import Options, run
     from autotts.serve.service import Settings
 
@@ -53,14 +59,31 @@ def serve(
         from autotts.worlds.chat import read_key
 
         key = read_key(upstream_key)
-    place = where(split(models) or (), upstream, key, os.environ)
     options = Options(
         host=host,
         port=port,
-        where=place,
+        where=where(split(models) or (), upstream, key, os.environ),
+        keys=Keys.load(keys, os.environ),
         budget=budget,
         cap=cap,
         controlled=controller == "on",
+        at_once=at_once,
+        queue=queue,
         settings=Settings(deadline=deadline),
     )
-    run(Policy.load(policy), options)
+    for warning in options.keys.warnings:
+        _say(f"warning: {warning}")
+    run(policy, options, lambda address: _say(_begun(policy, address, bool(options.keys.clients))))
+
+
+def _begun(policy: Path, address: str, keyed: bool) -> str:
+    key = " -H 'Authorization: Bearer KEY'" * keyed
+    return (
+        f"serving {policy} at {address}/v1 (Ctrl-C ends it)\n"
+        f"try: curl {address}/v1/chat/completions{key} --json "
+        """'{"model": "auto", "messages": [{"role": "user", "content": "What is 12 + 7 * 3?"}]}'"""
+    )
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)

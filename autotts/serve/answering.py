@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autotts.errors import AutottsError
+from autotts.policy.control import Ruling
 from autotts.serve.bounds import read_body, read_object
-from autotts.serve.obey import Done, Ruled, block, obey, rule
-from autotts.serve.refused import Refused
+from autotts.serve.keys import Client
+from autotts.serve.metrics import Told
+from autotts.serve.obey import Done, Ruled, amount, block, obey, rule
+from autotts.serve.passing import Passage, carry, passage
+from autotts.serve.purses import Exhausted
+from autotts.serve.refused import Busy, Refused
 from autotts.serve.reply import Reply
 from autotts.serve.request import Request, read
 from autotts.serve.said import ALIVE, Form
@@ -25,6 +32,22 @@ Scope = MutableMapping[str, Any]
 log: Final = logging.getLogger("autotts.serve")
 
 
+@dataclass(slots=True)
+class Course:
+    """What has become of a request so far, for metrics and logs; moments are those of `time.monotonic`."""
+
+    since: float
+    tally: Tally
+    client: str = ""
+    arm: str = ""
+    bin: str = ""
+    unit: str = ""
+    waited: float | None = None
+    routing: float | None = None
+    ended: str = "refused"
+    fallback: str = ""
+
+
 class Completions:
     """The ASGI application of one endpoint: `CHAT` or `TEXT` (of `autotts.serve.request`)."""
 
@@ -34,39 +57,83 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; only what is our own mistake is a 500, and it is logged."""
-        gone = asyncio.Event()
-        reply = Reply(Patient(send, self._service.settings.patience, gone))
+        service = self._service
+        course = Course(time.monotonic(), Tally(service.world))
+        reply = Reply(Patient(send, service.settings.patience, asyncio.Event()))
+        service.metrics.begun()
         try:
-            await self._answer(headers_of(scope), receive, reply)
+            await self._answer(headers_of(scope), receive, reply, course)
         except Gone:
-            pass
+            course.ended = "hang-up"
         except Refused as refused:
             await _refuse(reply, refused)
         except AutottsError as error:
+            course.ended = "failed"
             await _refuse(reply, Refused(502, str(error), code="backend_failed"))
         except Exception:
+            course.ended = "failed"
             log.exception("a request failed by a mistake of this server")
             await _refuse(reply, Refused(500, "this server made a mistake; its log says which", code="internal_error"))
+        finally:
+            service.metrics.ended(_told(self._endpoint, course, reply))
 
-    async def _answer(self, headers: Mapping[str, str], receive: Receive, reply: Reply) -> None:
-        service, since = self._service, time.monotonic()
+    async def _answer(self, headers: Mapping[str, str], receive: Receive, reply: Reply, course: Course) -> None:
+        service = self._service
+        client = who(service, headers)
+        course.client = client.name
         raw = await read_body(receive, headers, service.settings.bounds)
         request = read(self._endpoint, read_object(raw, service.settings.bounds), headers)
-        ruled = rule(service, request, since)
-        async with listen(receive) as gone:
-            await self._plan(request, ruled, reply, gone)
+        async with (
+            listen(receive) as gone,
+            service.gate.room(client, within=_left(service, request), hang_up=gone) as waited,
+        ):
+            course.waited = waited
+            begun = time.monotonic()
+            ruling = service.ruling
+            ruled = rule(service, request, course.since)
+            course.routing = time.monotonic() - begun
+            course.ended = "failed"
+            course.bin, course.unit = ruled.granted.routed.bin, ruled.policy.unit
+            async with self._paid(ruling, client, ruled, course) as paid:
+                await self._work(paid, reply, gone, course)
 
-    async def _plan(self, request: Request, ruled: Ruled, reply: Reply, gone: asyncio.Event) -> None:
-        service, tally = self._service, Tally(self._service.world)
-        work = asyncio.ensure_future(obey(service, ruled, tally, gone))
+    async def _work(self, ruled: Ruled, reply: Reply, gone: asyncio.Event, course: Course) -> None:
+        """Have the backend answer itself, or run the plan; the plan where the backend is not there."""
+        service = self._service
+        told = block(service, ruled)
+        course.arm, course.fallback = told.arm, told.fallback
+        way = passage(service, ruled)
+        if way is not None:
+            left = await self._pass(way, ruled, reply, gone, course)
+            if left is None:
+                return
+            ruled = left
+        done = await self._plan(ruled, reply, gone, course.tally)
+        course.arm, course.fallback, course.ended = done.block.arm, done.block.fallback, done.block.ended
+
+    async def _pass(
+        self, way: Passage, ruled: Ruled, reply: Reply, gone: asyncio.Event, course: Course
+    ) -> Ruled | None:
+        """Let the backend answer; what is left to do where it cannot."""
+        try:
+            course.ended = await carry(self._service, ruled, way, reply, gone, course.tally)
+        except AutottsError as error:
+            if isinstance(error, Refused | Gone) or reply.status or ruled.direct or ruled.request.plainly:
+                raise
+            return replace(ruled, failed=str(error))
+        return None
+
+    async def _plan(self, ruled: Ruled, reply: Reply, gone: asyncio.Event, tally: Tally) -> Done:
+        request = ruled.request
+        work = asyncio.ensure_future(obey(self._service, ruled, tally, gone))
         form = Form(self._endpoint, request.body["model"])
         try:
             if request.stream:
-                await self._stream(request, ruled, reply, form, work, tally)
-            else:
-                done = await work
-                body = form.whole(done.text, done.block, done.spent)
-                await reply.whole(200, body, done.block.headers(done.spent))
+                return await self._stream(ruled, reply, form, work, tally)
+            done = await work
+            body = form.whole(done.text, done.block, done.spent)
+            await reply.whole(200, body, done.block.headers(done.spent))
+            return done
         finally:
             if not work.done():  # the client is gone: the plan ends with its bill
                 gone.set()
@@ -74,32 +141,99 @@ class Completions:
             if not work.cancelled():
                 work.exception()
 
-    async def _stream(
-        self, request: Request, ruled: Ruled, reply: Reply, form: Form, work: asyncio.Future[Done], tally: Tally
-    ) -> None:
+    async def _stream(self, ruled: Ruled, reply: Reply, form: Form, work: asyncio.Future[Done], tally: Tally) -> Done:
         """Signs of life while a plan runs, then its answer."""
-        service, progress = self._service, request.own.progress
-        settings = service.settings
+        service, request = self._service, ruled.request
+        settings, progress = service.settings, request.own.progress
         if not progress:
             await asyncio.wait([work], timeout=settings.head)
         if not work.done() or work.exception() is None:
             await reply.begin(block(service, ruled).headers())
             await reply.piece(form.begin() or ALIVE)
-        said = -1
+        shown = -1
         while not work.done():
-            if progress and tally.draws != said:
-                said = tally.draws
+            if progress and tally.draws + tally.ended != shown:
+                shown = tally.draws + tally.ended
                 await reply.piece(form.progress(tally.progress()))
             await asyncio.wait([work], timeout=settings.step if progress else settings.alive)
             if not work.done() and not progress:
                 await reply.piece(ALIVE)
         done = await work
         await reply.end(form.end(done.text, done.block, done.spent, request.tell_usage))
+        return done
+
+    @asynccontextmanager
+    async def _paid(self, ruling: Ruling, client: Client, ruled: Ruled, course: Course) -> AsyncIterator[Ruled]:
+        """The scope in which a request may spend; the running budget and the client's are told what it came to."""
+        held = None
+        try:
+            if client.budget is not None:
+                limit = amount(ruled.policy, str(client.budget), "budget of this key")
+                most = limit if ruled.cap is None else ruled.cap
+                try:
+                    held = await self._service.purses.reserve(client.name, limit, client.per, most, least=1)
+                except Exhausted as error:
+                    course.ended = "refused"
+                    wait = 3600 if error.resets_in is None else math.ceil(error.resets_in)
+                    raise Busy(429, str(error), wait, code="insufficient_quota") from None
+                ruled = replace(ruled, cap=held.parts if ruled.cap is None else min(ruled.cap, held.parts))
+            yield ruled
+        finally:
+            ruling.tell(ruled.granted, course.tally.cost)
+            if held is not None:
+                held.settle(course.tally.cost)
+
+
+def who(service: Service, headers: Mapping[str, str]) -> Client:
+    """Whose key a request shows.
+
+    Raises
+    ------
+    Refused
+        401 for no key or a wrong one.
+    """
+    client = service.keys.who(headers)
+    if client is None:
+        raise Refused(
+            401,
+            "expected a key that this server knows, as `Authorization: Bearer KEY`, found another or none",
+            code="invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+    return client
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """The headers of a request, by names in lower case; the last of each name."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _left(service: Service, request: Request) -> float | None:
+    """Seconds that a request may wait for a place."""
+    found = [each for each in (request.own.deadline, service.settings.deadline) if each is not None]
+    return min(found, default=None)
+
+
+def _told(endpoint: str, course: Course, reply: Reply) -> Told:
+    tally = course.tally
+    return Told(
+        endpoint=endpoint,
+        status=reply.status,
+        seconds=time.monotonic() - course.since,
+        ended=course.ended,
+        client=course.client,
+        arm=course.arm,
+        bin=course.bin,
+        usage=tally.usage,
+        cost=tally.cost,
+        unit=course.unit,
+        first_byte=None if reply.first is None else reply.first - course.since,
+        waited=course.waited,
+        routing=course.routing,
+        draws=tally.draws,
+        cancelled=tally.cancelled,
+        fallback=course.fallback,
+    )
 
 
 async def _refuse(reply: Reply, refused: Refused) -> None:

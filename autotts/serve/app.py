@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as Asking
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from autotts.serve.answering import Completions
+from autotts.serve.answering import Completions, headers_of, who
+from autotts.serve.embeddings import Embeddings
+from autotts.serve.metrics import CONTENT_TYPE
+from autotts.serve.ready import Ready
+from autotts.serve.refused import Refused
 from autotts.serve.request import CHAT, TEXT
 from autotts.serve.service import Service, names
 from autotts.worlds.catalogue import session
 
 
-def app_of(service: Service) -> Starlette:
-    """The ASGI application of a service."""
+def app_of(service: Service, ready: Ready) -> Starlette:
+    """The ASGI application of a service; the world's session is open while it lives."""
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with session(service.world):
-            yield
-
-    async def models(_: Asking) -> Response:
+    async def models(asking: Asking) -> Response:
+        who(service, headers_of(asking.scope))
         return JSONResponse({"object": "list", "data": _listed(service)})
+
+    async def model(asking: Asking) -> Response:
+        who(service, headers_of(asking.scope))
+        name = asking.path_params["name"]
+        found = [one for one in _listed(service) if one["id"] == name]
+        if not found:
+            raise Refused(404, f"model: expected one of {', '.join(names(service.policy))}, found {name[:80]!r}")
+        return JSONResponse(found[0])
 
     async def health(_: Asking) -> Response:
         return JSONResponse({"status": "ok"})
 
+    async def is_ready(_: Asking) -> Response:
+        problems = ready.problems
+        if problems:
+            return JSONResponse({"status": "not ready", "problems": problems}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(asking: Asking) -> Response:
+        if not who(service, headers_of(asking.scope)).admin:
+            raise Refused(403, "metrics: expected a key of a client with admin = true, found another's")
+        return Response(service.measured(), media_type=CONTENT_TYPE)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with session(service.world), ready.watching():
+            yield
+
     routes = [
         Route("/v1/chat/completions", Completions(service, CHAT), methods=["POST"]),
         Route("/v1/completions", Completions(service, TEXT), methods=["POST"]),
+        Route("/v1/embeddings", Embeddings(service), methods=["POST"]),
         Route("/v1/models", models),
+        Route("/v1/models/{name:path}", model),
         Route("/health", health),
+        Route("/ready", is_ready),
+        Route("/metrics", metrics),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: _refused, HTTPException: _unknown})
+    app.router.redirect_slashes = False
+    return app
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
-    return [{"id": name, "object": "model", "created": 0, "owned_by": "autotts"} for name in names(service.policy)]
+    same: Mapping[str, Any] = {"object": "model", "created": service.since, "owned_by": "autotts"}
+    return [{"id": name, **same} for name in names(service.policy)]
+
+
+async def _refused(_: Asking, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return Response(error.body(), error.status, dict(error.headers), "application/json")
+
+
+async def _unknown(asking: Asking, error: Exception) -> Response:
+    """No such address, or another method than it takes."""
+    assert isinstance(error, HTTPException)
+    what = f"{asking.method} {asking.url.path[:200]}"
+    if error.status_code == 405:
+        words = f"expected another method, found {what}"
+    else:
+        words = f"expected an address such as POST /v1/chat/completions or GET /v1/models, found {what}"
+    found = Refused(error.status_code, words, headers=error.headers)
+    return Response(found.body(), found.status, dict(found.headers), "application/json")

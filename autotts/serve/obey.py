@@ -36,10 +36,12 @@ class Ruled:
 
     `until` is the moment (`time.monotonic`) at which it is answered with what there is, `cap` the most that it may
     cost, in parts. `direct`: a model was asked by its own name, so that the client's own sampling holds and nothing is
-    added to its messages. `fallback` says why the arm is not the one that the policy chose, or is empty.
+    added to its messages. `fallback` says why the arm is not the one that the policy chose, `failed` why it was tried
+    in vain; both are empty where all is well.
     """
 
     request: Request
+    policy: Policy
     granted: Granted
     strategy: Strategy
     context: Context
@@ -47,6 +49,7 @@ class Ruled:
     cap: int | None
     direct: bool = False
     fallback: str = ""
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Done:
 
 
 def rule(service: Service, request: Request, since: float) -> Ruled:
-    """Choose the arm of a request and set aside what it may cost; each is to be settled by `service.ruling.tell`.
+    """Choose the arm of a request and set aside what it may cost; the ruling is to be told what it came to.
 
     Parameters
     ----------
@@ -97,6 +100,7 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
     caps = [each for each in (granted.cap, service.settings.cap) if each is not None]
     return Ruled(
         request=request,
+        policy=policy,
         granted=granted,
         strategy=strategy,
         context=replace(request.context, salt="" if own.token is not None and request.seed is None else token),
@@ -148,62 +152,58 @@ def amount(policy: Policy, text: str, what: str) -> int:
 async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Event) -> Done:
     """Run a request's plan; where a model or a scorer is down, one plain draw of a model that is there.
 
-    Whatever happens, the request is settled, and `tally` has what backends did.
+    Whatever happens, `tally` has what backends did, and what it cost.
 
     Raises
     ------
     Refused
-        400 where the models cannot read the request; 502 and 503 where no backend answers it.
+        400 where the models cannot read the request; 503 where no backend answers it.
     """
-    before, failed = 0, ""
-    cost = 0
-    try:
-        for strategy in _tries(service.policy, ruled):
-            try:
-                out, states = await _run(service, ruled, strategy, tally, hang_up, before)
-            except (BackendError, PlanError) as error:
-                before = cost = priced(service, tally.usage)
-                failed = failed or str(error)
-                continue
-            cost = before + out.cost
-            text = _text(out, states)
-            return Done(text, _block(service, ruled, strategy, out, failed), _spent(tally, cost))
-        raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})
-    except BaseException:
-        cost = max(cost, priced(service, tally.usage))
-        raise
-    finally:
-        service.ruling.tell(ruled.granted, cost)
+    failed = ruled.failed
+    for strategy in _tries(ruled):
+        before = tally.cost
+        try:
+            out, states = await _run(service, ruled, strategy, tally, hang_up)
+        except (BackendError, PlanError) as error:
+            failed = failed or str(error)
+            continue
+        finally:
+            tally.cost = max(before, priced(service, tally.usage))
+        tally.cost = before + out.cost
+        spent = Spent(dict(tally.usage), tally.cost, tally.draws, tally.cancelled)
+        return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent)
+    raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})
 
 
-def _tries(policy: Policy, ruled: Ruled) -> Iterator[Strategy]:
+def _tries(ruled: Ruled) -> Iterator[Strategy]:
     """The arm, then one plain draw of its model, then of each other model of the policy."""
-    yield ruled.strategy
+    if not ruled.failed:
+        yield ruled.strategy
     if ruled.direct:
         return
     one = plain(ruled.strategy)
     if not isinstance(ruled.strategy, One):
         yield one
-    for role in policy.models:
+    for role in ruled.policy.models:
         if role != one.model:
             yield replace(one, model=role)
 
 
 async def _run(
-    service: Service, ruled: Ruled, strategy: Strategy, tally: Tally, hang_up: asyncio.Event, before: int
+    service: Service, ruled: Ruled, strategy: Strategy, tally: Tally, hang_up: asyncio.Event
 ) -> tuple[Outcome, dict[Key, Any]]:
     prompt = ruled.request.prompt
     try:
         node, state = service.world.root(prompt, ruled.context)
     except InputError as error:
-        raise Refused(400, str(error), param=_field(str(error))) from None
+        raise Refused(400, str(error), param=field_of(str(error))) from None
     kept: dict[Key, Any] = {}
     out = await serve(
         strategy.plan(node, Random(prompt)),
         node,
         state,
         tally,
-        cap=None if ruled.cap is None else max(0, ruled.cap - before),
+        cap=None if ruled.cap is None else max(0, ruled.cap - tally.cost),
         deadline=None if ruled.until is None else max(0.0, ruled.until - time.monotonic()),
         hang_up=hang_up,
         kept=kept,
@@ -249,7 +249,7 @@ def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, fai
 
 def block(service: Service, ruled: Ruled) -> Block:
     """What is known of a request before it runs."""
-    granted, policy = ruled.granted, service.policy
+    granted, policy = ruled.granted, ruled.policy
     routed = granted.routed
     return Block(
         arm=show(ruled.strategy),
@@ -265,10 +265,6 @@ def block(service: Service, ruled: Ruled) -> Block:
     )
 
 
-def _spent(tally: Tally, cost: int) -> Spent:
-    return Spent(dict(tally.usage), cost, tally.draws, tally.cancelled)
-
-
 def priced(service: Service, usage: Mapping[str, Usage]) -> int:
     """What tokens cost that no plan has counted, in parts: every prompt in full."""
     total = 0
@@ -279,7 +275,7 @@ def priced(service: Service, usage: Mapping[str, Usage]) -> int:
     return total
 
 
-def _field(message: str) -> str | None:
+def field_of(message: str) -> str | None:
     """The field that a message begins with, if it begins with one."""
     head, colon, _ = message.partition(":")
     return head if colon and " " not in head else None

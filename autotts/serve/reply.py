@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from autotts.serve.refused import Refused
@@ -21,18 +22,22 @@ class Reply:
     status
         What was sent; 0 before.
     first
-        The moment at which the first byte of the body was sent, by the caller's clock; None before.
+        When the first byte of the body was sent, by `time.monotonic`; None before.
+    streams
+        Whether what was begun is a stream of events.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
+        self.first: float | None = None
         self.streams = False
 
     async def whole(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """Send an answer at once."""
         length = (b"content-length", str(len(body)).encode())
         await self._begin(status, [(b"content-type", kind), length, *headers])
+        self.first = time.monotonic()
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin(self, headers: Headers, kind: bytes = EVENTS) -> None:
@@ -42,6 +47,8 @@ class Reply:
 
     async def piece(self, data: bytes) -> None:
         """Send a piece of a stream."""
+        if self.first is None:
+            self.first = time.monotonic()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,10 @@ from autotts.core.strategy import Role, Strategy, knobs
 from autotts.policy.control import Ruling
 from autotts.policy.schema import Policy
 from autotts.serve.bounds import Bounds
+from autotts.serve.gate import Gate
+from autotts.serve.keys import Keys
+from autotts.serve.metrics import Metrics
+from autotts.serve.purses import Purses
 from autotts.serve.refused import Refused
 from autotts.strategies.one import One
 from autotts.worlds.catalogue import Bench
@@ -53,7 +58,21 @@ class Service:
     policy: Policy
     ruling: Ruling
     world: Bench
+    gate: Gate
+    purses: Purses
+    metrics: Metrics
+    keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
+    since: int = field(default_factory=lambda: int(time.time()))
+
+    async def look(self) -> Mapping[str, str]:
+        """Why each role's model cannot be asked; empty texts where it can."""
+        look = getattr(self.world, "look", None)
+        return {} if look is None else await look()
+
+    def measured(self) -> bytes:
+        """All figures, for Prometheus."""
+        return self.metrics.text()
 
 
 def names(policy: Policy) -> dict[str, str]:

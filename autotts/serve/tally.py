@@ -1,4 +1,4 @@
-"""What backends really did for one request: the sum that `usage` tells, where a plan's cost is counted by rule."""
+"""What one request took: what backends did for it, as `usage` tells, and its cost, which is counted by rule."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ class Tally:
     """A world for one request, which adds up what each role's model read and generated.
 
     A prompt that eight draws read counts eight times, as their backend counts it. Of a draw that was cancelled, what
-    its meter counted: the prompt if the backend had begun, and all that was generated.
+    its meter counted: the prompt if the backend had begun, and all that was generated. `cost` is set by who runs the
+    plan, in parts.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._role = {binding.id: role for role, binding in world.bindings.items()}
         self.usage: dict[str, Usage] = {}
+        self.cost = 0
         self.draws = 0
         self.ended = 0
         self.cancelled = 0

@@ -1,0 +1,225 @@
+"""A request whose arm is one plain draw, answered by the backend itself: what is sent, and what it came to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from autotts.core.cost import Prices, Usage
+from autotts.core.node import Node
+from autotts.core.plan import Draw, Spec
+from autotts.engine.orders import Keys
+from autotts.errors import BackendError, InputError
+from autotts.serve.obey import Ruled, block, field_of, priced
+from autotts.serve.refused import Busy, Refused
+from autotts.serve.reply import Reply
+from autotts.serve.request import CHAT
+from autotts.serve.said import Block, Form, Spent, Text
+from autotts.serve.service import Service
+from autotts.serve.tally import Tally
+from autotts.serve.through import Gathered, Streamed, with_block
+from autotts.strategies.one import One
+from autotts.worlds.relay import Relay, relay_of
+from autotts.worlds.servers.fault import BUSY, REQUEST, Fault
+
+_PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What is sent for one plain draw.
+
+    `whole` is the most tokens that its prompt can be, `lowered`: the cap leaves room for fewer tokens than the answer
+    might have.
+    """
+
+    relay: Relay
+    role: str
+    path: str
+    body: Mapping[str, Any]
+    whole: int
+    lowered: bool
+
+
+def passage(service: Service, ruled: Ruled) -> Passage | None:
+    """What to send where the backend itself can answer; None where the engine is to make the draw.
+
+    Raises
+    ------
+    Refused
+        400 where only the backend's own form could honour the request, and it cannot be asked in it.
+    """
+    strategy, request = ruled.strategy, ruled.request
+    if not isinstance(strategy, One):
+        return None
+    relay = relay_of(service.world, strategy.model)
+    special = request.plainly or request.media
+    if relay is None:
+        if special:
+            name = special.partition(":")[0].partition(" ")[0]
+            raise Refused(400, f"{special}: the model {strategy.model!r} cannot honour it; leave it out", param=name)
+        return None
+    if special or ruled.direct:
+        path, body, whole = _as_it_is(relay, ruled, strategy)
+    else:
+        found = _templated(service, relay, ruled, strategy)
+        if found is None:
+            return None
+        path, body, whole = found
+    if path != _PATHS[request.endpoint]:
+        return None
+    most = _within(body, ruled.cap, service.world.bindings[strategy.model].prices, whole)
+    if most < 1 and not special:
+        return None
+    named = _limit(body)
+    sent = _streamed({**body, named: max(1, most)}, request.stream)
+    return Passage(relay, strategy.model, path, sent, whole, most < body[named])
+
+
+def _templated(service: Service, relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int] | None:
+    """The request as the engine would make the same draw."""
+    try:
+        node, state = service.world.root(ruled.request.prompt, ruled.context)
+    except InputError as error:
+        raise Refused(400, str(error), param=field_of(str(error))) from None
+    spec = Spec(model=strategy.model, temperature=strategy.temperature, top_p=strategy.top_p)
+    form = relay.form(spec, state, _seed(service, node, spec))
+    return form.path, dict(form.body), node.tokens
+
+
+def _as_it_is(relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int]:
+    """The client's own request, but for the name of the model; its own fields win over those of the entry."""
+    request, entry = ruled.request, relay.entries[strategy.model]
+    given = {name: value for name, value in request.body.items() if value is not None}
+    body = {**entry.extra, **given, "model": entry.served}
+    named = _limit(given)
+    body[named] = min(given.get(named, entry.max_tokens), entry.max_tokens)
+    words = given.get("messages", given.get("prompt"))
+    return _PATHS[request.endpoint], body, len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _within(body: Mapping[str, Any], cap: int | None, prices: Prices, whole: int) -> int:
+    """The most tokens of an answer that its cap leaves room for, up to those that were asked for."""
+    most, choices = int(body[_limit(body)]), body.get("n") or 1
+    if cap is None:
+        return most
+    room = cap - prices.of_prompt(whole, whole)
+    low, high = 0, most
+    while low < high:
+        middle = high if low == 0 and high == most else (low + high + 1) // 2
+        if prices.of_generated(whole, middle * choices) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _limit(body: Mapping[str, Any]) -> str:
+    """The field that limits an answer."""
+    return "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+
+
+def _streamed(body: dict[str, Any], stream: bool) -> dict[str, Any]:
+    """The request as a stream that ends with its usage, or at once."""
+    if stream:
+        return {**body, "stream": True, "stream_options": {**body.get("stream_options", {}), "include_usage": True}}
+    return {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+
+
+def _seed(service: Service, node: Node, spec: Spec) -> int:
+    """That of the draw's key, so that what is passed through is what the engine would draw."""
+    _, key = Keys(service.world.bindings).of(Draw(node, spec))
+    return int.from_bytes(key[:4], "little") & 0x7FFFFFFF
+
+
+# ---------------------------------------------------------------- on its way
+
+
+async def carry(service: Service, ruled: Ruled, way: Passage, reply: Reply, gone: asyncio.Event, tally: Tally) -> str:
+    """Have the backend answer, and hand on what it says; how it ended.
+
+    Raises
+    ------
+    Refused
+        What the backend refuses, with its own status and words.
+    BackendError
+        Nobody answered, and nothing was sent to the client.
+    """
+    stream, told = ruled.request.stream, block(service, ruled)
+
+    def spent(usage: Usage) -> Spent:
+        return Spent({way.role: usage}, priced(service, {way.role: usage}), ruled.request.body.get("n") or 1, 0)
+
+    def telling(usage: Usage) -> dict[str, Any]:
+        return told.told(spent(usage))
+
+    sink = Streamed(reply, told.headers(), telling, tell_usage=ruled.request.tell_usage) if stream else Gathered()
+    tally.draws += ruled.request.body.get("n") or 1
+    ended = ""
+    try:
+        ended = await _until(way, sink, ruled.until, gone)
+        if isinstance(sink, Gathered):
+            sink.end()
+    finally:
+        usage = sink.count.usage or (_guessed(sink, way) if ended or sink.count.begun else Usage())
+        tally.add(way.role, usage)
+        tally.cost += priced(service, {way.role: usage})
+        tally.cancelled += ended != "returned"
+    if isinstance(sink, Streamed):
+        await _end_stream(sink, ruled, replace(told, ended=ended), spent(usage), reply)
+    elif ended == "returned":
+        body = with_block(sink.body, telling(usage))
+        await reply.whole(200, body, told.headers(spent(usage)))
+    elif ended == "deadline":
+        form, late = Form(ruled.request.endpoint, ruled.request.body["model"]), replace(told, ended=ended)
+        await reply.whole(200, form.whole(Text("", cut=True), late, spent(usage)), late.headers(spent(usage)))
+    return ended
+
+
+async def _until(way: Passage, sink: Streamed | Gathered, until: float | None, gone: asyncio.Event) -> str:
+    """Relay until the answer ends, the client hangs up, or its time is over."""
+    work = asyncio.ensure_future(way.relay.relay(way.role, way.path, way.body, sink))
+    hung = asyncio.ensure_future(gone.wait())
+    left = None if until is None else max(0.0, until - time.monotonic())
+    try:
+        await asyncio.wait((work, hung), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+            return "returned"
+        return "hang-up" if hung.done() else "deadline"
+    except Fault as fault:
+        raise refusal(fault) from None
+    finally:
+        for task in (work, hung):
+            task.cancel()
+        await asyncio.wait((work, hung))
+
+
+def refusal(fault: Fault) -> Exception:
+    """What a client is told of a backend that did not answer."""
+    if fault.kind == BUSY:
+        return Busy(429, str(fault), max(1, round(fault.wait)), code="backend_busy")
+    if fault.kind == REQUEST and fault.status is not None:
+        return Refused(fault.status, fault.said or str(fault), code="backend_refused")
+    return BackendError(str(fault))
+
+
+async def _end_stream(sink: Streamed, ruled: Ruled, told: Block, spent: Spent, reply: Reply) -> None:
+    """End a stream: as the backend did, or by ourselves where its time was over."""
+    if told.ended == "returned":
+        await sink.end()
+    elif told.ended == "deadline":
+        form = Form(ruled.request.endpoint, ruled.request.body["model"])
+        if not reply.status:
+            await reply.begin(told.headers())
+        await reply.end(form.end(Text("", cut=True), told, spent, ruled.request.tell_usage))
+
+
+def _guessed(sink: Streamed | Gathered, way: Passage) -> Usage:
+    """What an answer took whose usage nobody told: its whole prompt, and a token for each event or byte that came."""
+    made = sink.count.events if isinstance(sink, Streamed) else len(sink.body)
+    return Usage(prompt=way.whole, cancelled=min(made, way.body.get("max_tokens", made)), calls=1)
