@@ -83,7 +83,7 @@ def joined(workers: Sequence[Iterable[Metric]]) -> Iterator[Metric]:
 def _combined(rule: str, values: list[float]) -> float:
     if rule == "mean":
         return sum(values) / len(values)
-    return {"sum": sum, "max": max, "min": min}[rule](values)
+    return sum(values) if rule == "sum" else max(values) if rule == "max" else min(values)
 
 
 def _plain(family: Metric) -> dict[str, Any]:

@@ -23,6 +23,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MOST: Final = 100  # different values of a label
 LONGEST: Final = 120  # characters of a label's value
 OTHER: Final = "other"
+LINES: Final = 1000  # kinds of requests whose figures are held at hand
 NONE: Final = "none"  # where a request had no arm, or its client no name
 
 _KINDS: Final = ("prompt", "cached", "generated", "cancelled")
@@ -72,6 +73,19 @@ class Told:
     fallback: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The figures of requests that are alike, found once: a lookup of labels takes longer than a count."""
+
+    open: Any
+    each: tuple[Any, ...]
+    draws: Any
+    cancelled: Any
+    costs: tuple[Any, ...]
+    seconds: Any
+    first_byte: Any
+
+
 class Metrics:
     """The figures of one worker, in a registry of their own.
 
@@ -92,8 +106,11 @@ class Metrics:
         self._registry.register(cast(Any, self._reader))
         ProcessCollector(registry=self._registry)
         self._families = {m.name: _family(m, self._registry) for m in measures.RECORDED}
-        self._children: dict[tuple[str, ...], Any] = {}
         self._values: dict[str, set[str]] = {}
+        self._lines: dict[tuple[Any, ...], _Line] = {}
+        self._models: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {}
+        self._waited = self._child(measures.QUEUE_WAIT)
+        self._routing = self._child(measures.ROUTING)
         self._child(measures.BUILD, __version__).set(1)
         for result in ("ok", "failed"):
             self._child(measures.RELOADS, result)
@@ -108,23 +125,29 @@ class Metrics:
 
     def ended(self, told: Told) -> None:
         """A request that has begun is over."""
-        child, client, arm = self._child, told.client or NONE, told.arm or NONE
-        child(measures.OPEN, client).dec()
-        child(measures.REQUESTS, told.endpoint, str(told.status), client).inc()
-        child(measures.OUTCOMES, told.ended).inc()
-        child(measures.ARM_REQUESTS, arm).inc()
-        if told.draws:
-            child(measures.ARM_DRAWS, arm).inc(told.draws)
-        if told.cancelled:
-            child(measures.ARM_CANCELLED, arm).inc(told.cancelled)
-        if told.bin:
-            child(measures.BINS, told.bin).inc()
-        if told.fallback:
-            child(measures.FALLBACKS, told.fallback.partition(":")[0]).inc()
-        self._time(told)
-        self._count(told.usage)
-        if told.cost:
-            self._spend(told, arm, client)
+        key = (told.endpoint, told.status, told.client, told.ended, told.arm, told.bin, told.fallback, told.unit)
+        line = self._lines.get(key)
+        if line is None:
+            if len(self._lines) >= LINES:  # they come back, those that are needed
+                self._lines.clear()
+            line = self._lines[key] = self._line(told)
+        line.open.dec()
+        for counter in line.each:
+            counter.inc()
+        line.draws.inc(told.draws)
+        line.cancelled.inc(told.cancelled)
+        line.seconds.observe(told.seconds)
+        if told.first_byte is not None:
+            line.first_byte.observe(told.first_byte)
+        if told.waited is not None:
+            self._waited.observe(told.waited)
+        if told.routing is not None:
+            self._routing.observe(told.routing)
+        cost = told.cost / PARTS.get(told.unit, 1) if told.unit else 0.0
+        if cost:
+            for counter in line.costs:
+                counter.inc(cost)
+        self._spent(told.usage, cost, told.unit)
 
     def refused(self, reason: str) -> None:
         """A request was refused before anything was spent: "queue", "rate", "budget", ...; `ended` is told as well."""
@@ -153,56 +176,68 @@ class Metrics:
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
 
-    def _time(self, told: Told) -> None:
-        self._child(measures.SECONDS, told.endpoint).observe(told.seconds)
-        if told.first_byte is not None:
-            self._child(measures.FIRST_BYTE, told.endpoint).observe(told.first_byte)
-        if told.waited is not None:
-            self._child(measures.QUEUE_WAIT).observe(told.waited)
-        if told.routing is not None:
-            self._child(measures.ROUTING).observe(told.routing)
+    def _line(self, told: Told) -> _Line:
+        child, client, arm = self._child, told.client or NONE, told.arm or NONE
+        each = [
+            child(measures.REQUESTS, told.endpoint, str(told.status), client),
+            child(measures.OUTCOMES, told.ended),
+            child(measures.ARM_REQUESTS, arm),
+        ]
+        if told.bin:
+            each.append(child(measures.BINS, told.bin))
+        if told.fallback:
+            each.append(child(measures.FALLBACKS, told.fallback.partition(":")[0]))
+        costs = (
+            (measures.COST, told.unit),
+            (measures.ARM_COST, arm, told.unit),
+            (measures.CLIENT_COST, client, told.unit),
+        )
+        return _Line(
+            open=child(measures.OPEN, client),
+            each=tuple(each),
+            draws=child(measures.ARM_DRAWS, arm),
+            cancelled=child(measures.ARM_CANCELLED, arm),
+            costs=tuple(child(*cost) for cost in costs) if told.unit else (),
+            seconds=child(measures.SECONDS, told.endpoint),
+            first_byte=child(measures.FIRST_BYTE, told.endpoint),
+        )
 
-    def _count(self, usage: Mapping[str, Usage]) -> None:
-        for model, used in usage.items():
-            for kind in _KINDS:
-                if count := getattr(used, kind):
-                    self._child(measures.TOKENS, model, kind).inc(count)
-            if used.calls:
-                self._child(measures.CALLS, model).inc(used.calls)
-
-    def _spend(self, told: Told, arm: str, client: str) -> None:
-        unit, cost = told.unit, told.cost / PARTS.get(told.unit, 1)
-        self._child(measures.COST, unit).inc(cost)
-        self._child(measures.ARM_COST, arm, unit).inc(cost)
-        self._child(measures.CLIENT_COST, client, unit).inc(cost)
-        for (model, kind), share in self._parts(told.usage).items():
-            self._child(measures.MODEL_COST, model, kind, unit).inc(cost * share)
-
-    def _parts(self, usage: Mapping[str, Usage]) -> dict[tuple[str, str], float]:
-        """The part of a request's cost that went into each kind of token of each model; the parts sum to 1."""
-        weights: dict[tuple[str, str], float] = {}
+    def _spent(self, usage: Mapping[str, Usage], cost: float, unit: str) -> None:
+        """Tokens, and the part of the cost that went into each kind of them, by tokens times price."""
+        weights = []
         for model, used in usage.items():
             price = self.prices.get(model, _PLAIN)
-            of = (price.prompt, price.cached, price.generated, price.generated)
-            for kind, each in zip(_KINDS, of, strict=True):
-                if weight := each * getattr(used, kind):
-                    weights[model, kind] = weight
-            if weight := price.call * used.calls:
-                weights[model, "call"] = weight
-        total = sum(weights.values())
-        return {key: weight / total for key, weight in weights.items()} if total else {(NONE, NONE): 1.0}
+            counts = (used.prompt, used.cached, used.generated, used.cancelled, used.calls)
+            prices = (price.prompt, price.cached, price.generated, price.generated, price.call)
+            tokens, costs = self._of_model(model, unit)
+            for count, each, counter, spent in zip(counts, prices, tokens, costs, strict=True):
+                if count:
+                    counter.inc(count)
+                    weights.append((count * each, spent))
+        total = sum(weight for weight, _ in weights)
+        if cost and not total:
+            self._child(measures.MODEL_COST, NONE, NONE, unit).inc(cost)
+        elif cost:
+            for weight, spent in weights:
+                spent.inc(cost * weight / total)
+
+    def _of_model(self, model: str, unit: str) -> tuple[list[Any], list[Any]]:
+        """Of the kinds of tokens, and of calls: how many, and what they cost."""
+        found = self._models.get((model, unit))
+        if found is None:
+            tokens = [self._child(measures.TOKENS, model, kind) for kind in _KINDS]
+            tokens.append(self._child(measures.CALLS, model))
+            costs = [self._child(measures.MODEL_COST, model, kind, unit or NONE) for kind in (*_KINDS, "call")]
+            found = tokens, costs
+            if len(self._models) < LINES:
+                self._models[model, unit] = found
+        return found
 
     def _child(self, measure: Measure, *values: str) -> Any:
-        """The figure of these labels; a lookup once it was there."""
-        key = (measure.name, *values)
-        found = self._children.get(key)
-        if found is None:
-            family = self._families[measure.name]
-            bounded = [self._bounded(label, value) for label, value in zip(measure.labels, values, strict=True)]
-            found = family.labels(*bounded) if bounded else family
-            if OTHER not in bounded:  # values beyond the bound come without end, and must not be kept
-                self._children[key] = found
-        return found
+        """The figure of these labels."""
+        family = self._families[measure.name]
+        bounded = [self._bounded(label, value) for label, value in zip(measure.labels, values, strict=True)]
+        return family.labels(*bounded) if bounded else family
 
     def _bounded(self, label: str, value: str) -> str:
         text = value[:LONGEST].encode("utf-8", "replace").decode()
