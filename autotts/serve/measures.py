@@ -84,7 +84,7 @@ ROUTING: Final = Measure(
 RELOADS: Final = Measure(
     "autotts_policy_reloads_total", "counter", "Times the policy file was read again: ok or failed", ("result",)
 )
-OPEN: Final = Measure("autotts_requests_open", "gauge", "Requests that have begun and not ended", ("client",))
+OPEN: Final = Measure("autotts_requests_open", "gauge", "Requests that have begun and not ended")
 BUILD: Final = Measure("autotts_build_info", "gauge", "1; the version of autotts", ("version",), joined="max")
 
 RECORDED: Final = (

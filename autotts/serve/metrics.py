@@ -77,7 +77,6 @@ class Told:
 class _Line:
     """The figures of requests that are alike, found once: a lookup of labels takes longer than a count."""
 
-    open: Any
     each: tuple[Any, ...]
     draws: Any
     cancelled: Any
@@ -109,6 +108,7 @@ class Metrics:
         self._values: dict[str, set[str]] = {}
         self._lines: dict[tuple[Any, ...], _Line] = {}
         self._models: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {}
+        self._open = self._child(measures.OPEN)
         self._waited = self._child(measures.QUEUE_WAIT)
         self._routing = self._child(measures.ROUTING)
         self._child(measures.BUILD, __version__).set(1)
@@ -119,9 +119,9 @@ class Metrics:
         """Say where the figures are read that stand still: budget, queue, servers behind this one, drift."""
         self._reader.watched = watched
 
-    def begun(self, client: str = "") -> None:
+    def begun(self) -> None:
         """A request has begun; `ended` is told of it once, whatever becomes of it."""
-        self._child(measures.OPEN, client or NONE).inc()
+        self._open.inc()
 
     def ended(self, told: Told) -> None:
         """A request that has begun is over."""
@@ -131,7 +131,7 @@ class Metrics:
             if len(self._lines) >= LINES:  # they come back, those that are needed
                 self._lines.clear()
             line = self._lines[key] = self._line(told)
-        line.open.dec()
+        self._open.dec()
         for counter in line.each:
             counter.inc()
         line.draws.inc(told.draws)
@@ -193,7 +193,6 @@ class Metrics:
             (measures.CLIENT_COST, client, told.unit),
         )
         return _Line(
-            open=child(measures.OPEN, client),
             each=tuple(each),
             draws=child(measures.ARM_DRAWS, arm),
             cancelled=child(measures.ARM_CANCELLED, arm),

@@ -57,7 +57,7 @@ def test_cost_adds_up_by_arm_by_client_and_by_model_and_kind() -> None:
     metrics = Metrics({"S": Prices(2, 1, 3, 5, 5, 7)})
     both = {"S": Usage(prompt=10, generated=70, calls=2), "L": Usage(prompt=11, cached=5, cancelled=3, calls=1)}
     for n, arm in enumerate([ARM, "one(model=L)", ""]):
-        metrics.begun("bob")
+        metrics.begun()
         metrics.ended(told(arm=arm, cost=1000 + 7 * n, usage=both if n else {}, client="bob" if n else ""))
     found = figures(metrics.text())
     total = found["autotts_cost_total"]["flops",]
@@ -70,8 +70,8 @@ def test_cost_adds_up_by_arm_by_client_and_by_model_and_kind() -> None:
 
 def test_tokens_draws_and_ends_are_counted() -> None:
     metrics = Metrics()
-    metrics.begun("alice")
-    assert figures(metrics.text())["autotts_requests_open"] == {("alice",): 1}
+    metrics.begun()
+    assert figures(metrics.text())["autotts_requests_open"] == {(): 1}
     metrics.ended(told(fallback="tools", ended="cap", first_byte=0.1, waited=0.0, routing=0.0001))
     metrics.refused("queue")
     metrics.reloaded(False)
@@ -90,7 +90,7 @@ def test_tokens_draws_and_ends_are_counted() -> None:
     assert found["autotts_fallbacks_total"] == {("tools",): 1}
     assert found["autotts_refused_total"] == {("queue",): 1}
     assert found["autotts_policy_reloads_total"] == {("ok",): 0, ("failed",): 1}
-    assert found["autotts_requests_open"] == {("alice",): 0}
+    assert found["autotts_requests_open"] == {(): 0}
     assert found["autotts_routing_seconds_count"] == {(): 1}
 
 
@@ -201,8 +201,8 @@ def test_each_of_two_workers_tells_the_figures_of_both(tmp_path: Path) -> None:
     one, two = (Metrics(shared=Shared(tmp_path, name, lambda: clock[0])) for name in ("a", "b"))
     for metrics, cost, healthy in ((one, 100, 2.0), (two, 1000, 4.0)):
         metrics.watch(watched(Account(budget=6e12, bound=healthy * 1e12), DRIFT))
-        metrics.begun("alice")
-        metrics.begun("alice")
+        metrics.begun()
+        metrics.begun()
         metrics.ended(told(cost=cost, status=200 if metrics is one else 429))
         metrics.save()
     for metrics in (one, two):
@@ -210,7 +210,7 @@ def test_each_of_two_workers_tells_the_figures_of_both(tmp_path: Path) -> None:
         assert found["autotts_cost_total"] == {("flops",): 1100}
         assert found["autotts_requests_total"] == {("alice", "chat", "200"): 1, ("alice", "chat", "429"): 1}
         assert found["autotts_request_seconds_count"] == {("chat",): 2}
-        assert found["autotts_requests_open"] == {("alice",): 2}
+        assert found["autotts_requests_open"] == {(): 2}
         assert found["autotts_budget"] == {("usd",): 6}
         assert found["autotts_budget_overshoot_bound"] == {("usd",): 4}
         assert found["autotts_budget_requests"] == {(): 14}
@@ -221,11 +221,11 @@ def test_each_of_two_workers_tells_the_figures_of_both(tmp_path: Path) -> None:
 def test_what_a_worker_that_is_gone_counted_is_kept_and_its_gauges_are_not(tmp_path: Path, how: str) -> None:
     clock = [100.0]
     one, two = (Metrics(shared=Shared(tmp_path, name, lambda: clock[0])) for name in ("a", "b"))
-    two.begun("alice")
-    two.begun("alice")
+    two.begun()
+    two.begun()
     two.ended(told(cost=1000))
     two.save(last=how == "ended")
     clock[0] += STALE + 1 if how == "killed" else 0
     found = figures(one.text())
     assert found["autotts_cost_total"] == {("flops",): 1000}
-    assert "autotts_requests_open" not in found
+    assert found["autotts_requests_open"] == {(): 0}
