@@ -56,6 +56,10 @@ class Joined:
         """Each role's card."""
         return {role: card for world in self._worlds for role, card in world.cards.items()}
 
+    def world_of(self, role: str) -> Bench | None:
+        """The world that binds a role."""
+        return self._of.get(role)
+
     def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
         """The prompt's node and state, if all can read it and heed what is said beside it."""
         return max((world.root(prompt, context) for world in self._worlds), key=lambda root: root[0].tokens)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from autotts.core.plan import Spec
 from autotts.worlds.models.entry import Entry
-from autotts.worlds.openai.forms import Form
+
+if TYPE_CHECKING:
+    from autotts.worlds.openai.forms import Form
 
 
 class Sink(Protocol):

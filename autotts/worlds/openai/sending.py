@@ -32,7 +32,7 @@ class Sender:
     """Sends the requests of a session and remembers what each server refuses."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+        self.fleet: Final = fleet
         self._refused: dict[tuple[str, str], tuple[str, ...]] = {}
         self._listed: dict[str, Mapping[str, str]] = {}
         self._mute: set[str] = set()  # servers without a tokenizer
@@ -40,8 +40,16 @@ class Sender:
 
     def refused(self, entry: Entry) -> frozenset[str]:
         """Fields that the servers of an entry have refused so far."""
-        own = [self._refused.get((server.url, entry.served), ()) for server in entry.servers]
+        own = [self.refused_by((server.url, entry.served)) for server in entry.servers]
         return frozenset(field for fields in own for field in fields)
+
+    def refused_by(self, key: tuple[str, str]) -> tuple[str, ...]:
+        """Fields that a server (its address, and the model's name there) has refused so far."""
+        return self._refused.get(key, ())
+
+    def refuse(self, key: tuple[str, str], field: str) -> None:
+        """Remember that a server refuses a field."""
+        self._refused[key] = (*self._refused.get(key, ()), field)
 
     # ------------------------------------------------------------------ draws
 
@@ -58,7 +66,7 @@ class Sender:
 
         async def attempt(line: Line) -> tuple[Said, float]:
             key = line.server.url, entry.served
-            body = without(form.body, self._refused.get(key, ()))
+            body = without(form.body, self.refused_by(key))
             for _ in range(_CHANGES):
                 meter.begin()
                 assembly, since = Assembly(meter, self._chunk.get(key, 1)), asyncio.get_running_loop().time()
@@ -82,7 +90,7 @@ class Sender:
             return said, seconds
 
         what = f"model {entry.name!r}"
-        return await self._fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
+        return await self.fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
 
     async def _stream(self, line: Line, entry: Entry, path: str, body: Mapping[str, Any], assembly: Assembly) -> Said:
         feed = assembly.feed
@@ -115,7 +123,7 @@ class Sender:
         field = refused_field(fault.said, body)
         if field is None:
             return None
-        self._refused[key] = (*self._refused.get(key, ()), field)
+        self.refuse(key, field)
         return without(body, (field,))
 
     # ------------------------------------------------------------------ whole answers
@@ -155,7 +163,7 @@ class Sender:
                 raise
 
         what, most = f"model {entry.name!r}", len(str(form)) + may
-        return await self._fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
+        return await self.fleet.call(entry.servers, attempt, tokens=most, what=what, retries=retries)
 
     async def ids(self, entry: Entry, form: Mapping[str, Any]) -> tuple[int, ...] | None:
         """The token ids of what a form holds; None where no server of the entry tells."""
@@ -174,7 +182,7 @@ class Sender:
         async def attempt(line: Line) -> Mapping[str, str]:
             return await self._list(line)
 
-        return await self._fleet.call(entry.servers, attempt, tokens=0, what=f"model {entry.name!r}")
+        return await self.fleet.call(entry.servers, attempt, tokens=0, what=f"model {entry.name!r}")
 
     async def generated(self, entry: Entry) -> tuple[float, float] | None:
         """Tokens that the first server of an entry has generated, and its requests now; None where it does not tell."""
@@ -183,7 +191,7 @@ class Sender:
             return await line.text("../metrics")
 
         try:
-            words = await self._fleet.call(entry.servers[:1], attempt, tokens=0, what=f"model {entry.name!r}")
+            words = await self.fleet.call(entry.servers[:1], attempt, tokens=0, what=f"model {entry.name!r}")
         except Fault:
             return None
         found: dict[str, list[float]] = {}
@@ -204,7 +212,7 @@ class Sender:
                     if assembly.made:
                         return
 
-        await self._fleet.call(entry.servers[:1], attempt, tokens=form.body["max_tokens"], what=f"model {entry.name!r}")
+        await self.fleet.call(entry.servers[:1], attempt, tokens=form.body["max_tokens"], what=f"model {entry.name!r}")
 
     async def _list(self, line: Line) -> Mapping[str, str]:
         url = line.server.url

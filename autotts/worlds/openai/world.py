@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial as bound
@@ -17,13 +17,14 @@ from typing import Any, Final, TypeAlias
 
 from autotts.core.cost import Usage
 from autotts.core.node import Node
-from autotts.core.plan import Blend, Score
+from autotts.core.plan import Blend, Score, Spec
 from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import BackendError, InputError, PlanError
 from autotts.worlds.context import NOTHING, Context, checked, root_of
 from autotts.worlds.models.entry import Entry
 from autotts.worlds.openai.capabilities import find_way
 from autotts.worlds.openai.forms import (
+    Form,
     Wish,
     check,
     check_asked,
@@ -37,13 +38,15 @@ from autotts.worlds.openai.forms import (
 )
 from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.refusals import overflow
+from autotts.worlds.openai.relaying import Relayed
 from autotts.worlds.openai.scores import Scores, most_scored
 from autotts.worlds.openai.sending import Sender, not_served
 from autotts.worlds.openai.stream import Said
 from autotts.worlds.openai.texts import Partial, fewest_tokens, most_tokens, question, said_of, spoken
+from autotts.worlds.relay import Sink
 from autotts.worlds.scoring import Marked, Text, mark
 from autotts.worlds.scoring import check as check_scoring
-from autotts.worlds.servers import Fault, Fleet
+from autotts.worlds.servers import Fault, Fleet, Standing
 
 _MOST_PROMPTS: Final = 4096  # whose length in tokens, or whose ids, are remembered
 
@@ -136,17 +139,42 @@ class OpenAI:
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order; cancelling the call closes its stream, which ends the work on the server."""
-        if self._sender is None:
-            raise RuntimeError("models behind servers answer inside `async with world.session()`")
-        ask = order.ask
+        sender, ask = self._open, order.ask
         meter.waiting = True
         if type(ask) is Score:
-            return await self._score(self._sender, order, Partial.of(states[0]), meter)
+            return await self._score(sender, order, Partial.of(states[0]), meter)
         if type(ask) is Blend:
             raise PlanError("models behind servers cannot blend: they read one text at a time")
         entry = self.entries[ask.spec.model]
         check(entry, ask.spec)
-        return await self._draw(self._sender, order, entry, Partial.of(states[0]), meter)
+        return await self._draw(sender, order, entry, Partial.of(states[0]), meter)
+
+    # ------------------------------------------------------------------ requests handed on
+
+    def form(self, spec: Spec, state: Mapping[str, Any], seed: int) -> Form:
+        """The request of a draw of a whole answer, as `answer` would make it; its usage comes at its end."""
+        entry, path = self.entries[spec.model], Partial.of(state)
+        check(entry, spec)
+        made = form(
+            Wish(entry, path, spec, self._instruction, seed, self._room(self._bindings[spec.model], entry, path))
+        )
+        return replace(made, body=made.body | {"stream_options": {"include_usage": True}})
+
+    async def relay(
+        self, role: str, path: str, body: Mapping[str, Any], sink: Sink, *, own: Collection[str] = ()
+    ) -> None:
+        """Hand a request on to one of a model's servers, and its answer back; see `Relay`."""
+        await Relayed(self._open, self.entries[role], path, body, own).to(sink)
+
+    def standings(self) -> tuple[Standing, ...]:
+        """How each server stands; none outside a session."""
+        return () if self._sender is None else self._sender.fleet.standings()
+
+    @property
+    def _open(self) -> Sender:
+        if self._sender is None:
+            raise RuntimeError("models behind servers answer inside `async with world.session()`")
+        return self._sender
 
     # ------------------------------------------------------------------ draws
 

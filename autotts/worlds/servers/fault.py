@@ -26,10 +26,20 @@ class Fault(Exception):
         The HTTP status, where there was one.
     said
         The server's own words, short and without secrets.
+    body
+        All that it sent with its refusal, without secrets; mostly JSON.
     """
 
     def __init__(
-        self, words: str, *, kind: str, again: bool = True, wait: float = 0.0, status: int | None = None, said: str = ""
+        self,
+        words: str,
+        *,
+        kind: str,
+        again: bool = True,
+        wait: float = 0.0,
+        status: int | None = None,
+        said: str = "",
+        body: str = "",
     ) -> None:
         super().__init__(words)
         self.kind = kind
@@ -37,3 +47,4 @@ class Fault(Exception):
         self.wait = wait
         self.status = status
         self.said = said
+        self.body = body

@@ -55,6 +55,16 @@ class Line:
         finally:
             await answer.close()
 
+    @asynccontextmanager
+    async def raw(self, path: str, body: bytes) -> AsyncIterator[Answer]:
+        """Ask, and have the answer as it comes; leaving the scope before its end cuts it off."""
+        answer = await self._ask("POST", path, body)
+        try:
+            answer.hurry()
+            yield answer
+        finally:
+            await answer.close()
+
     async def post(self, path: str, form: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for one JSON object."""
         return await self._object("POST", path, _body(form))
@@ -117,19 +127,19 @@ class Line:
         if 300 <= status < 400:
             return self._redirect(answer, where)
         text = (await _whole(answer, _MOST_COMPLAINT, cut=True)).decode("utf-8", "replace")
-        said = self._address.excerpt(_complaint(text))
+        said, whole = self._address.excerpt(_complaint(text)), self._address.hide(text)
         words = f"{where}: HTTP {status}" + f": {said}" * bool(said)
         if status in (401, 403):
             key = "its key was refused" if self._address.login else "it wants a key, and none is given"
             return InputError(f"{words}; {key} (it is not shown here): check the key of this server")
         if status in (429, 503):
-            return Fault(words, kind=BUSY, wait=pause(answer.headers), status=status, said=said)
+            return Fault(words, kind=BUSY, wait=pause(answer.headers), status=status, said=said, body=whole)
         if status in (408, 409, 425):
-            return Fault(words, kind=SERVER, status=status, said=said)
+            return Fault(words, kind=SERVER, status=status, said=said, body=whole)
         if status in _OWN_FAULT:
-            return Fault(words, kind=REQUEST, again=False, status=status, said=said)
+            return Fault(words, kind=REQUEST, again=False, status=status, said=said, body=whole)
         if status >= 500:
-            return Fault(words, kind=SERVER, wait=pause(answer.headers), status=status, said=said)
+            return Fault(words, kind=SERVER, wait=pause(answer.headers), status=status, said=said, body=whole)
         return Fault(words, kind=NONSENSE, status=status, said=said)
 
     def _redirect(self, answer: Answer, where: str) -> InputError:

@@ -74,6 +74,7 @@ class Link(asyncio.BufferedProtocol):
         self._current: Flight | None = None
         self._paused = False
         self._leaving = False
+        self._hurried = False
 
     @property
     def usable(self) -> bool:
@@ -84,6 +85,7 @@ class Link(asyncio.BufferedProtocol):
         """Send a request, whose answer is the flight's."""
         assert self._transport is not None
         self._current = flight
+        self._hurried = False
         self._transport.write(request)
 
     def end(self) -> None:
@@ -108,6 +110,12 @@ class Link(asyncio.BufferedProtocol):
         self._transport.write_eof()
         self.wake()
         return True
+
+    def hurry(self) -> None:
+        """Have the event loop read what comes, and not the beats: somebody waits for each piece."""
+        self._hurried = True
+        self._pace.remove(self)
+        self.wake()
 
     def hold(self) -> None:
         """Have the event loop read no more."""
@@ -164,7 +172,8 @@ class Link(asyncio.BufferedProtocol):
 
     def _paces(self) -> bool:
         """Whether it is read at the beats from now on."""
-        return self._file >= 0 and not (self._paused or self._leaving) and self._pace.add(self)
+        busy = self._paused or self._leaving or self._hurried
+        return self._file >= 0 and not busy and self._pace.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
@@ -229,6 +238,11 @@ class Flight:
             self._link.wake()
         self._held = 0
         return found
+
+    def hurry(self) -> None:
+        """Read it as it comes, however many others do."""
+        if not self._incoming.ended:
+            self._link.hurry()
 
     async def leave(self) -> bytes:
         """Hang up, and hear what the server sent until it heard that: it was made, and nobody else will say so.

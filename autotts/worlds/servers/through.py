@@ -76,6 +76,9 @@ class Passed:
         self._wait = self._limits.between
         return piece
 
+    def hurry(self) -> None:
+        """It is read as it comes anyway."""
+
     async def leave(self) -> bytes:
         """Nothing: a transport does not say what has come by now."""
         return b""

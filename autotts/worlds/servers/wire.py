@@ -23,6 +23,10 @@ class Answer(Protocol):
         """The next piece of the body; empty at its end. Raises `Fault`."""
         ...
 
+    def hurry(self) -> None:
+        """Read it as it comes, however many others do."""
+        ...
+
     async def leave(self) -> bytes:
         """Hang up; what had come, or was still on its way, and was not read."""
         ...
