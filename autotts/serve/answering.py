@@ -93,6 +93,7 @@ class Completions:
             ruled = rule(service, request, course.since)
             course.routing = time.monotonic() - begun
             course.ended = "failed"
+            service.saw(request, ruled.granted.routed)
             course.bin, course.unit = ruled.granted.routed.bin, ruled.policy.unit
             async with self._paid(ruling, client, ruled, course) as paid:
                 await self._work(paid, reply, gone, course)

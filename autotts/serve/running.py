@@ -14,6 +14,7 @@ import uvicorn
 from autotts.errors import InputError
 from autotts.policy.control import Ruling, Uncontrolled
 from autotts.policy.controller import Controller
+from autotts.policy.drift import Watch
 from autotts.policy.opening import HERE, Where, opened
 from autotts.policy.running import amounts
 from autotts.policy.schema import Policy
@@ -90,9 +91,11 @@ def serve_on(bound: socket.socket, policy: Policy, options: Options) -> None:
             gate=Gate(options.at_once, options.queue, time.monotonic),
             purses=Purses(policy.unit),
             metrics=Metrics({role: binding.prices for role, binding in world.bindings.items()}),
+            drift=Watch(policy.seen),
             keys=options.keys,
             settings=replace(options.settings, cap=cap),
         )
+        service.metrics.watch(service.watched)
         config = uvicorn.Config(
             app_of(service, Ready(service.look, service.gate)),
             access_log=False,
@@ -101,6 +104,7 @@ def serve_on(bound: socket.socket, policy: Policy, options: Options) -> None:
             log_level="warning",
             timeout_graceful_shutdown=int(DRAIN),
             lifespan="on",
+            loop="asyncio",
         )
         uvicorn.Server(config).run(sockets=[bound])
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from autotts.core.strategy import Role, Strategy, knobs
 from autotts.policy.control import Ruling
+from autotts.policy.drift import Watch
+from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
 from autotts.serve.bounds import Bounds
 from autotts.serve.gate import Gate
@@ -15,8 +19,12 @@ from autotts.serve.keys import Keys
 from autotts.serve.metrics import Metrics
 from autotts.serve.purses import Purses
 from autotts.serve.refused import Refused
+from autotts.serve.request import Request
+from autotts.serve.watched import Watched
 from autotts.strategies.one import One
 from autotts.worlds.catalogue import Bench
+
+log: Final = logging.getLogger("autotts.serve")
 
 AUTO = ("auto", "auto-fast", "auto-best")
 PLAIN = "plain:"  # before the name of a model that is asked directly
@@ -61,6 +69,7 @@ class Service:
     gate: Gate
     purses: Purses
     metrics: Metrics
+    drift: Watch
     keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
     since: int = field(default_factory=lambda: int(time.time()))
@@ -73,6 +82,24 @@ class Service:
     def measured(self) -> bytes:
         """All figures, for Prometheus."""
         return self.metrics.text()
+
+    @property
+    def watched(self) -> Watched:
+        """Where figures are read that stand still."""
+        return Watched(
+            policy=lambda: self.policy,
+            ruling=lambda: self.ruling,
+            queue=lambda: self.gate,
+            upstreams=getattr(self.world, "standings", tuple),
+            drift=lambda: self.drift.drift,
+        )
+
+    def saw(self, request: Request, routed: Routed) -> None:
+        """Compare one more prompt with those of the study; where they part, or agree again, the log says so."""
+        if request.prompt and not request.name.startswith(PLAIN):
+            changed = self.drift.add(request.prompt, routed.probabilities)
+            if changed is not None:
+                log.warning("%s", changed.words)
 
 
 def names(policy: Policy) -> dict[str, str]:
