@@ -114,6 +114,10 @@ class Ruling(Protocol):
         """What the request cost, in parts."""
         ...
 
+    def adopt(self, policy: Policy, budget: float | None = None) -> None:
+        """Obey another policy from now on."""
+        ...
+
 
 def made_for(policy: Policy) -> float:
     """The mean budget that a policy was made for."""
@@ -169,14 +173,18 @@ class Uncontrolled:
     """
 
     def __init__(self, policy: Policy, budget: float | None = None) -> None:
-        self._policy = policy
-        self._stated = budget
-        routing.shares(policy, policy.difficulty.bins[0], budget)
-        self.budget = policy.frontier[policy.default].expected.cost if budget is None else float(budget)
-        self._margin = (policy.controller or DEFAULT).margin
+        self.adopt(policy, budget)
         self._open: set[int] = set()
         self._asked = 0
         self._spent = 0.0
+
+    def adopt(self, policy: Policy, budget: float | None = None) -> None:
+        """Obey another policy from now on; as `Controller.adopt`."""
+        routing.shares(policy, policy.difficulty.bins[0], budget)
+        self._policy = policy
+        self._stated = budget
+        self.budget = policy.frontier[policy.default].expected.cost if budget is None else float(budget)
+        self._margin = (policy.controller or DEFAULT).margin
 
     @property
     def reached(self) -> list[str]:

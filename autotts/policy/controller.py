@@ -90,14 +90,7 @@ class Controller:
     """
 
     def __init__(self, policy: Policy, budget: float | None = None) -> None:
-        self.budget = made_for(policy) if budget is None else float(budget)
-        if not (math.isfinite(self.budget) and self.budget > 0):
-            raise InputError(f"controller: expected a mean budget above 0, found {self.budget:g}")
-        routing.shares(policy, policy.difficulty.bins[0], self.budget)
-        self._policy = policy
-        self._set = policy.controller or DEFAULT
-        self.bound = self._set.allowance * self.budget
-        self._costs = [setting.expected.cost for setting in policy.frontier]
+        self._obey(policy, budget)
         self._open: dict[int, Asked] = {}
         self._asked = 0
         self._spent = 0.0
@@ -106,7 +99,44 @@ class Controller:
         self._forecasts = 0.0  # of what is running
         self._peak = 1.0  # the most that ran at once, lately
         self._elsewhere = ALONE
-        prior = self._set.prior * self.budget
+        self._before = 0  # requests that were asked under earlier policies
+
+    def adopt(self, policy: Policy, budget: float | None = None) -> None:
+        """Obey another policy from now on, as of the next request, with what the account holds.
+
+        There is no new allowance, though `bound` is that of the new policy: total spend ever exceeds
+        what requests were granted by at most the first one. Requests that run are told as ever.
+
+        Parameters
+        ----------
+        policy
+            One that counts in the same unit.
+        budget
+            As of a new controller.
+
+        Raises
+        ------
+        InputError, BudgetError
+            As for a new controller; then nothing has changed.
+        """
+        if policy.unit != self._policy.unit:
+            raise InputError(f"controller: expected a policy in {self._policy.unit}, found one in {policy.unit}")
+        bound = self.bound
+        self._obey(policy, budget)
+        self._account += bound - self.bound
+        self._before = self._asked
+
+    def _obey(self, policy: Policy, budget: float | None) -> None:
+        held = made_for(policy) if budget is None else float(budget)
+        if not (math.isfinite(held) and held > 0):
+            raise InputError(f"controller: expected a mean budget above 0, found {held:g}")
+        routing.shares(policy, policy.difficulty.bins[0], held)
+        self.budget = held
+        self._policy = policy
+        self._set = policy.controller or DEFAULT
+        self.bound = self._set.allowance * held
+        self._costs = [setting.expected.cost for setting in policy.frontier]
+        prior = self._set.prior * held
         self._arms = Ratio(prior * self._set.caution, prior, self._set.memory)  # cost against that of the arm drawn
         self._bins = Ratio(prior, prior, self._set.memory)  # that of the bin's arms against that of the setting
 
@@ -170,8 +200,8 @@ class Controller:
         most = (FULL * self._goal() - self._set.allowance) * self.budget + self._forecasts
         # What is set aside for those that run is never given up: the next request has its budget whatever they cost.
         self._account = min(self._account - cost, max(most, self._reserved - self.bound))
-        # What had to be cut, or failed at once, does not show what prompts cost.
-        if cost > 0 and not asked.scarce and not asked.tight:
+        # What had to be cut, or failed at once, or came from another policy does not show what prompts cost.
+        if cost > 0 and not asked.scarce and not asked.tight and asked.number > self._before:
             routed, effort = asked.routed, asked.effort
             self._arms.add(cost, known(routed.cost, effort))
             costs = zip(routed.shares, routed.costs, strict=True)

@@ -211,3 +211,68 @@ def test_without_control_the_smaller_cap_counts():
     assert control.ask("x", "", Wish(cap=2e6)).cap == 2_000_000
     assert control.ask("x", "", Wish(cap=9e6)).cap == 5_000_000
     assert Uncontrolled(BINNED).ask("x").cap is None
+
+
+# ---------------------------------------------------------------- another policy
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.one_of(st.floats(0.2, 20), st.none(), st.tuples(st.integers(0, 9), st.sampled_from([0.0, 0.3, 1.0])))),
+    st.floats(0.2, 20),
+)
+def test_policies_that_come_and_go_never_bring_a_second_allowance(events, budget):
+    control = Controller(SIX, budget * BUDGET)
+    first, granted, running, spent = control.bound, 0.0, [], 0
+    policies = [SIX, policy_of(FRONTIERS["10"]).model_copy(update={"unit": "flops"})]
+    for number, event in enumerate(events):
+        if isinstance(event, float):
+            control.adopt(policies[number % 2], event * BUDGET)
+        elif event is None:
+            granted += control.budget
+            running.append(control.ask(f"prompt {number}"))
+        elif running:
+            done = running.pop(event[0] % len(running))
+            cost = math.floor(event[1] * done.cap)
+            control.tell(done, cost)
+            spent += cost
+        assert spent + sum(asked.reserved for asked in running) <= granted + first + 1
+
+
+def test_another_policy_goes_on_with_the_account_and_learns_anew():
+    control = Controller(SIX, BUDGET)
+    served(control, lambda number: Wish(), 300, times=2.0)
+    late, state = control.ask("x"), control.state
+    assert state.ratio > 1.5
+    control.adopt(policy_of(FRONTIERS["3"]), 2 * BUDGET)
+    assert control.budget == 2 * BUDGET
+    assert control.state.room == pytest.approx(state.room)
+    assert (control.state.requests, control.state.running, control.state.spent) == (301, 1, state.spent)
+    fresh = control.state.ratio
+    assert fresh == pytest.approx(1.1)
+    control.tell(late, late.cap)
+    assert control.state.ratio == fresh
+    asked = control.ask("x")
+    assert asked.routed.id in ("a1", "a2", "a3")
+    control.tell(asked, 2 * asked.routed.cost)
+    assert control.state.ratio > fresh
+
+
+@pytest.mark.parametrize("make", [lambda: Controller(SIX, BUDGET), lambda: Uncontrolled(SIX, BUDGET)])
+def test_a_policy_that_cannot_be_obeyed_changes_nothing(make):
+    control = make()
+    with pytest.raises(BudgetError):
+        control.adopt(SIX, 0.01 * BUDGET)
+    assert control.ask("x") == make().ask("x")
+    if isinstance(control, Controller):
+        with pytest.raises(InputError, match="expected a policy in flops, found one in usd"):
+            control.adopt(SIX.model_copy(update={"unit": "usd"}))
+
+
+def test_without_control_another_policy_is_obeyed_at_once():
+    control = Uncontrolled(SIX, BUDGET)
+    late = control.ask("x")
+    control.adopt(BINNED, 2e7)
+    assert control.ask("1+1=", "t").routed == BINNED.route("1+1=", 2e7, "t")
+    control.tell(late, 5)
+    assert control.state.spent == 5
