@@ -1,4 +1,4 @@
-"""The socket and the settings of the HTTP server: what it takes from strangers before any code of ours sees it."""
+"""The settings of the HTTP server: what it takes from strangers before any code of ours sees it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from autotts.errors import InputError
-
 _TOO_LONG: Final = b"431 Request Header Fields Too Large"
 _TOO_SLOW: Final = b"408 Request Timeout"
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where is listened, and what of a client is borne.
+class Limits:
+    """What of a client is borne.
 
     Parameters
     ----------
-    host, port
-        Where; port 0 is a free one.
     head_bytes
         Bytes of a request's line and headers at most.
     head_seconds
@@ -40,14 +36,12 @@ class Listening:
         How long requests may go on after the server was told to stop.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8080
     head_bytes: int = 64 << 10
     head_seconds: float = 30.0
     idle_seconds: int = 75
     stalled_seconds: float = 60.0
     connections: int | None = None
-    drain_seconds: int = 60
+    drain_seconds: int = 120
 
 
 class Heads(HttpToolsProtocol):
@@ -124,43 +118,31 @@ class Heads(HttpToolsProtocol):
         self.transport.close()
 
 
-def bound(where: Listening) -> socket.socket:
-    """The socket that is listened on; to be closed by the caller.
+def cut_stalled(listening: socket.socket, seconds: float) -> None:
+    """Have the kernel cut connections whose client takes nothing; to be called before any is accepted.
 
-    Raises
-    ------
-    InputError
-        The address is taken, or is none of this machine.
+    A server that closes the line of a client that does not read waits for it to take what is buffered, for ever.
+    Connections inherit this from the socket that is listened on; only Linux has it.
     """
-    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-    try:
-        own = socket.create_server((where.host, where.port), family=family, backlog=2048)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"--host {where.host} --port {where.port}: expected an address to listen on, found: {reason}; "
-            "give another port, or stop what listens there"
-        ) from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Connections inherit it. A server that closes the line of a client that does not read waits for it to take
-        # what is buffered, for ever; the kernel cuts it off.
-        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(where.stalled_seconds * 1000))
-    return own
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
 
-def settings(app: Any, where: Listening) -> uvicorn.Config:
-    """How uvicorn runs an ASGI application; to be served on the socket of `bound`."""
+def settings(app: Any, limits: Limits) -> uvicorn.Config:
+    """How uvicorn runs an ASGI application."""
     return uvicorn.Config(
         app,
-        http=partial(Heads, head_bytes=where.head_bytes, head_seconds=where.head_seconds),  # type: ignore[arg-type]
+        http=partial(Heads, head_bytes=limits.head_bytes, head_seconds=limits.head_seconds),  # type: ignore[arg-type]
+        loop="asyncio",
         ws="none",
         lifespan="on",
-        log_config=None,  # logging is set up once, by the command
+        log_level="warning",
         access_log=False,  # paths and addresses of clients are not kept
         proxy_headers=False,  # nobody's word about whose address it is
         forwarded_allow_ips="",
         server_header=False,
-        timeout_keep_alive=where.idle_seconds,
-        timeout_graceful_shutdown=where.drain_seconds,
-        limit_concurrency=where.connections,
+        headers=[("x-content-type-options", "nosniff")],
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=limits.drain_seconds,
+        limit_concurrency=limits.connections,
     )

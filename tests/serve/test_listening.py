@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 import uvicorn
 
-from autotts.errors import InputError
 from autotts.serve.bounds import Bounds, read_body
-from autotts.serve.listening import Listening, bound, settings
+from autotts.serve.listening import Limits, cut_stalled, settings
 from autotts.serve.refused import Refused
 from autotts.serve.sending import Receive, Send
 
-HERE = Listening(port=0, head_bytes=2000, head_seconds=0.2, idle_seconds=5, stalled_seconds=0.3, drain_seconds=1)
+HERE = Limits(head_bytes=2000, head_seconds=0.2, idle_seconds=5, stalled_seconds=0.3, drain_seconds=1)
 ASK = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -45,11 +44,12 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def served(
-    where: Listening = HERE,
+    limits: Limits = HERE,
 ) -> AsyncIterator[tuple[uvicorn.Server, Callable[[], Coroutine[Any, Any, Line]]]]:
     """The server, and how a line to it is opened."""
-    with bound(where) as own:
-        server = uvicorn.Server(settings(app, where))
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        cut_stalled(own, limits.stalled_seconds)
+        server = uvicorn.Server(settings(app, limits))
         task = asyncio.create_task(server._serve([own]))
         while not server.started:
             await asyncio.sleep(0.01)
@@ -187,11 +187,3 @@ def test_more_connections_than_are_borne_are_told_so() -> None:
                 line[1].close()
 
     asyncio.run(body())
-
-
-def test_an_address_that_is_taken_or_not_ours_is_told() -> None:
-    with bound(HERE) as own, pytest.raises(InputError, match="give another port"):
-        bound(replace(HERE, port=own.getsockname()[1]))
-    for where in (replace(HERE, host="192.0.2.1"), replace(HERE, host="no host")):
-        with pytest.raises(InputError, match="expected an address"):
-            bound(where)
