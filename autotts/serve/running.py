@@ -82,6 +82,13 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> None:
 
 def serve_on(bound: socket.socket, policy: Policy, options: Options) -> None:
     """Serve on a socket that listens."""
+    with service_of(policy, options) as service:
+        server_of(service).run(sockets=[bound])
+
+
+@contextmanager
+def service_of(policy: Policy, options: Options) -> Iterator[Service]:
+    """What answers requests, with the policy's models open."""
     with opened(policy, options.where) as world:
         _, cap = amounts(policy.unit, None, options.cap)
         service = Service(
@@ -96,17 +103,22 @@ def serve_on(bound: socket.socket, policy: Policy, options: Options) -> None:
             settings=replace(options.settings, cap=cap),
         )
         service.metrics.watch(service.watched)
-        config = uvicorn.Config(
-            app_of(service, Ready(service.look, service.gate)),
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            log_level="warning",
-            timeout_graceful_shutdown=int(DRAIN),
-            lifespan="on",
-            loop="asyncio",
-        )
-        uvicorn.Server(config).run(sockets=[bound])
+        yield service
+
+
+def server_of(service: Service) -> uvicorn.Server:
+    """The HTTP server of a service."""
+    config = uvicorn.Config(
+        app_of(service, Ready(service.look, service.gate)),
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        timeout_graceful_shutdown=int(DRAIN),
+        lifespan="on",
+        loop="asyncio",
+    )
+    return uvicorn.Server(config)
 
 
 def ruling_of(policy: Policy, options: Options) -> Ruling:

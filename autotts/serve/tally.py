@@ -41,6 +41,8 @@ class Tally:
             self.add(self._role[order.binding.id], _broken_off(order, meter))
             raise
         self.ended += 1
+        if meter.waiting:  # answered without asking the backend: a score that was there
+            return reply
         usage = reply.usage
         again = max(0, usage.calls - 1) * (usage.prompt + usage.cached)
         self.add(self._role[order.binding.id], usage + Usage(prompt=again))

@@ -71,6 +71,8 @@ class Keeping(Protocol):
     def written(self) -> int: ...
     @property
     def lost(self) -> int: ...
+    @property
+    def problem(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,9 @@ def _budget(watched: Watched) -> Iterator[Row]:
     state, parts, bound = ruling.state, PARTS[unit], getattr(ruling, "bound", None)
     yield measures.BUDGET, (unit,), ruling.budget / parts
     for measure, field in _IN_UNITS:
-        yield measure, (unit,), getattr(state, field) / parts
+        value = getattr(state, field)
+        if value is not None:
+            yield measure, (unit,), value / parts
     if bound is not None:
         yield measures.BOUND, (unit,), bound / parts
     yield measures.RATIO, (), state.ratio
