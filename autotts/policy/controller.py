@@ -104,8 +104,8 @@ class Controller:
     def adopt(self, policy: Policy, budget: float | None = None) -> None:
         """Obey another policy from now on, as of the next request, with what the account holds.
 
-        There is no new allowance, though `bound` is that of the new policy: total spend ever exceeds
-        what requests were granted by at most the first one. Requests that run are told as ever.
+        There is no new allowance, though `bound` is that of the new policy: total spend exceeds the budgets of all
+        requests by at most the first bound. Requests that run are told as ever.
 
         Parameters
         ----------
