@@ -132,6 +132,7 @@ class Two:
 class Lines:
     written: int = 10
     lost: int = 1
+    problem: str = ""
 
 
 def watched(account: Account, drift: Drift) -> Watched:
