@@ -37,9 +37,25 @@ def where(models: Sequence[str], upstream: str | None, key: str | None, environ:
     return Where(upstream=Server(upstream, key), proxies=proxies_of(environ))
 
 
+PATIENCE: Final = 3.0  # seconds that a served request waits for models whose servers are all dead
+
+
 @contextmanager
-def opened(policy: Policy, where: Where = HERE, *, read: Callable[[str], str | None] | None = None) -> Iterator[Bench]:
+def opened(
+    policy: Policy,
+    where: Where = HERE,
+    *,
+    read: Callable[[str], str | None] | None = None,
+    serving: bool = False,
+    patience: float = PATIENCE,
+) -> Iterator[Bench]:
     """The models that a policy uses; another binding than it was made with is an error.
+
+    Parameters
+    ----------
+    serving
+        Their servers need not be there yet (`look` of the world says whether they are), and a request to models whose
+        servers are all dead fails after `patience` seconds. Otherwise they are looked for first.
 
     Raises
     ------
@@ -55,7 +71,7 @@ def opened(policy: Policy, where: Where = HERE, *, read: Callable[[str], str | N
     for name in policy.scorers:
         if name not in shelf.scoring:
             raise InputError(f"policy: it scores by {name!r}; expected a model that scores in {shelf.where}")
-    asking = Asking(reader, policy.task.instruction or "", policy.unit)
+    asking = Asking(reader, policy.task.instruction or "", policy.unit, patience if serving else None)
     with shelf.opened(tuple(policy.models), tuple(policy.scorers), asking) as world:
         for name, bound in (policy.models | policy.scorers).items():
             here = world.bindings[name].id

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from autotts.core.cost import ModelCard
 from autotts.core.node import Node
@@ -15,6 +15,9 @@ from autotts.core.world import World
 from autotts.errors import InputError
 from autotts.worlds.context import NOTHING, Context
 from autotts.worlds.models.entry import Entry, Scoring, Server, Template, Thinking
+
+if TYPE_CHECKING:
+    from autotts.worlds.servers.site import Standing
 
 FILE: Final = ".toml"  # what the name of a file of models ends in
 
@@ -41,14 +44,27 @@ class Bench(World, Protocol):
         """The prompt's node and state; an `InputError` where these models cannot read it, or heed what is beside it."""
         ...
 
+    async def look(self) -> Mapping[str, str]:
+        """Why each role cannot be asked now, in words; empty where it can. It takes seconds at most."""
+        ...
+
+    def standings(self) -> Sequence[Standing]:
+        """How each server stands that the models are behind."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What models are opened for: how answers are read, what a chat model is told of their form, the unit of costs."""
+    """What models are opened for: how answers are read, what a chat model is told of their form, the unit of costs.
+
+    `patience` is for serving: no server has to be there at the start, and a request to models whose servers are all
+    dead fails after so many seconds. With None the servers are looked for first, and are waited for longer.
+    """
 
     read: Callable[[str], str | None]
     instruction: str = ""
     unit: str = "flops"
+    patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +174,13 @@ class Catalogue:
             from autotts.worlds.openai.look import look
             from autotts.worlds.openai.world import open_openai
             from autotts.worlds.servers import Fleet
+            from autotts.worlds.servers.limits import serving
 
-            opening = open_openai(
-                entries,
-                **options,
-                fleet=lambda: Fleet(proxies=self.proxies),
-                looking=partial(look, proxies=self.proxies),
-            )
+            known: dict[str, Any] = {"proxies": self.proxies}
+            if asking.patience is not None:
+                known["timeouts"], known["retries"] = serving(asking.patience)
+            looking = partial(look, proxies=self.proxies) if asking.patience is None else None
+            opening = open_openai(entries, **options, fleet=partial(Fleet, **known), looking=looking)
         elif engine == "vllm":
             from autotts.worlds.vllm import open_vllm
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from autotts.core.world import Binding, Meter, Reply, Request
 from autotts.errors import InputError
 from autotts.worlds.catalogue import Bench, session
 from autotts.worlds.context import NOTHING, Context
+from autotts.worlds.servers.site import Standing
 
 
 class Joined:
@@ -63,6 +65,17 @@ class Joined:
     def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
         """The prompt's node and state, if all can read it and heed what is said beside it."""
         return max((world.root(prompt, context) for world in self._worlds), key=lambda root: root[0].tokens)
+
+    async def look(self) -> dict[str, str]:
+        """Why each role cannot be asked now, in words; empty where it can."""
+        found: dict[str, str] = {}
+        for one in await asyncio.gather(*(world.look() for world in self._worlds)):
+            found |= one
+        return found
+
+    def standings(self) -> tuple[Standing, ...]:
+        """How the servers of all stand."""
+        return tuple(standing for world in self._worlds for standing in world.standings())
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:

@@ -26,6 +26,7 @@ from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.stream import Said
 from autotts.worlds.openai.texts import Partial, messages, plain, said_of, spoken
 from autotts.worlds.scoring import Asks, Text, mark
+from autotts.worlds.servers.site import Standing
 
 STRETCH: Final = 4  # tokens of one model that a token of another's text takes, at most
 PLACES: Final = ("device", "width")  # settings of an engine that change no draw
@@ -178,6 +179,14 @@ class Local:
                 )
             most = max(most, count + len(line.words.encode(self._entries[role].template.probe)))
         return root_of(prompt, most, context), Partial.root(prompt, context).asked()
+
+    async def look(self) -> dict[str, str]:
+        """Why each role cannot be asked now: never, since they are in this process."""
+        return dict.fromkeys(self.bindings, "")
+
+    def standings(self) -> tuple[Standing, ...]:
+        """None: there are no servers."""
+        return ()
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from autotts.core.cost import ModelCard, Usage
 from autotts.core.node import Node
@@ -27,6 +27,9 @@ from autotts.tiny.model import WEIGHTS, Model, load
 from autotts.tiny.scorer import Scored, Scorer, open_scorer
 from autotts.worlds.context import NOTHING, Context, bare, root_of
 from autotts.worlds.shelf import NAMES, SCORERS, card_of, cards, folder_of, known, shelf
+
+if TYPE_CHECKING:
+    from autotts.worlds.servers.site import Standing
 
 __all__ = ["NAMES", "SCORERS", "Tiny", "cards", "known", "open_tiny", "shelf"]
 
@@ -91,6 +94,14 @@ class Tiny:
                 f"the prompt {prompt[:40]!r}... has {count} tokens; the embedded models read up to {PROMPT_TOKENS}"
             )
         return root_of(prompt, count, context), _state(state, context.most)
+
+    async def look(self) -> dict[str, str]:
+        """Why each role cannot be asked now: never, since they are in this process."""
+        return dict.fromkeys(self.bindings, "")
+
+    def standings(self) -> tuple[Standing, ...]:
+        """None: there are no servers."""
+        return ()
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """Answer one order; cancelling the call frees the draw's place in its batch."""

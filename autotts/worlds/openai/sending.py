@@ -217,9 +217,7 @@ class Sender:
     async def _list(self, line: Line) -> Mapping[str, str]:
         url = line.server.url
         if url not in self._listed:
-            data = (await line.get("/models")).get("data")
-            models = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
-            self._listed[url] = {str(one.get("id")): str(one.get("root") or one.get("id")) for one in models}
+            self._listed[url] = listing(await line.get("/models"))
         return self._listed[url]
 
     async def _check_model(self, line: Line, entry: Entry, told: str | None) -> None:
@@ -272,6 +270,13 @@ class Sender:
                 self._mute.add(url)
             return None
         return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
+
+
+def listing(answer: Mapping[str, Any]) -> dict[str, str]:
+    """What a server lists: names, and what each stands for (its root)."""
+    data = answer.get("data")
+    models = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    return {str(one.get("id")): str(one.get("root") or one.get("id")) for one in models}
 
 
 async def not_served(sender: Sender, entry: Entry, fault: Fault) -> InputError:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial as bound
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from autotts.core.cost import Usage
 from autotts.core.node import Node
@@ -36,6 +35,8 @@ from autotts.worlds.openai.forms import (
     rendering,
     stuck,
 )
+from autotts.worlds.openai.kept import Kept
+from autotts.worlds.openai.look import gone_from
 from autotts.worlds.openai.nodes import failed_node, node_of
 from autotts.worlds.openai.refusals import overflow
 from autotts.worlds.openai.relaying import Relayed
@@ -47,8 +48,6 @@ from autotts.worlds.relay import Sink
 from autotts.worlds.scoring import Marked, Text, mark
 from autotts.worlds.scoring import check as check_scoring
 from autotts.worlds.servers import Fault, Fleet, Standing
-
-_MOST_PROMPTS: Final = 4096  # whose length in tokens, or whose ids, are remembered
 
 Looking: TypeAlias = Callable[[Mapping[str, Entry]], Awaitable[None]]
 
@@ -89,8 +88,8 @@ class OpenAI:
         self._scores = Scores()
         self._ways: dict[str, tuple[str, str]] = {}  # and what was said to one that was refused
         self._finding = asyncio.Lock()
-        self._lengths: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._rendered: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
+        self._lengths = Kept[int]()
+        self._rendered = Kept[tuple[int, ...]]()
 
     @property
     def bindings(self) -> Mapping[str, Binding]:
@@ -105,6 +104,7 @@ class OpenAI:
         if self._looking is not None:
             await self._looking(self.entries)
         async with self._new_fleet() as fleet:
+            fleet.know(server for entry in self.entries.values() for server in entry.servers)
             self._sender, self._scores, self._finding = Sender(fleet), Scores(), asyncio.Lock()
             try:
                 yield self
@@ -165,6 +165,11 @@ class OpenAI:
     ) -> None:
         """Hand a request on to one of a model's servers, and its answer back; see `Relay`."""
         await Relayed(self._open, self.entries[role], path, body, own).to(sink)
+
+    async def look(self) -> dict[str, str]:
+        """Why each role cannot be asked now, in words; empty where it can. Each server is asked within 3 s."""
+        async with self._new_fleet() as fleet:
+            return await gone_from(self.entries, fleet)
 
     def standings(self) -> tuple[Standing, ...]:
         """How each server stands; none outside a session."""
@@ -250,16 +255,19 @@ class OpenAI:
 
     async def _prompt_ids(self, sender: Sender, entry: Entry, path: Partial) -> tuple[int, ...]:
         name = entry.name, "\0" + path.name
-        if name not in self._rendered:
-            asked = rendering(entry, path, self._instruction)
-            _keep(self._rendered, name, await self._tokenized(sender, entry, asked))
-        return self._rendered[name]
+        ids = self._rendered.get(name)
+        if ids is None:
+            ids = await self._tokenized(sender, entry, rendering(entry, path, self._instruction))
+            self._rendered.keep(name, ids, len(ids))
+        return ids
 
     async def _known(self, sender: Sender, entry: Entry, text: str) -> tuple[int, ...]:
         name = entry.name, text
-        if name not in self._rendered:
-            _keep(self._rendered, name, await self._tokenized(sender, entry, pieces(entry, text)))
-        return self._rendered[name]
+        ids = self._rendered.get(name)
+        if ids is None:
+            ids = await self._tokenized(sender, entry, pieces(entry, text))
+            self._rendered.keep(name, ids, len(ids) + len(text))
+        return ids
 
     async def _tokenized(self, sender: Sender, entry: Entry, asked: Mapping[str, Any]) -> tuple[int, ...]:
         ids = await sender.ids(entry, asked)
@@ -273,13 +281,13 @@ class OpenAI:
         if entry.context is None:
             return room
         whole = path.whole if path.by == entry.name else 0
-        whole = whole or self._lengths.get((entry.name, path.name), 0)
+        whole = whole or self._lengths.get((entry.name, path.name)) or 0
         return min(room, entry.context - whole)
 
     def _learn(self, entry: Entry, path: Partial, wish: Wish, said: Said) -> None:
         """Remember how long a prompt is, so that what is asked for fits into the context."""
         if path.fresh and wish.way == "fresh" and said.prompt is not None and entry.context is not None:
-            _keep(self._lengths, (entry.name, path.name), said.prompt)
+            self._lengths.keep((entry.name, path.name), said.prompt)
 
     def _failed(self, order: Request, path: Partial, meter: Meter, why: str, signals: Mapping[str, float]) -> Reply:
         """A draw that came to nothing is data; what was lost on it is charged."""
@@ -333,12 +341,6 @@ def _sound(prompt: str) -> None:
         ) from None
     if not prompt.strip():
         raise InputError(f"the prompt {prompt[:40]!r}: expected a question, found nothing")
-
-
-def _keep(kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
-    kept[name] = value
-    if len(kept) > _MOST_PROMPTS:
-        kept.popitem(last=False)
 
 
 def _binding(entry: Entry, instruction: str, unit: str) -> Binding:

@@ -6,7 +6,7 @@ from typing import Final
 
 _OPENS: Final = 8  # strikes in a row, so many that independent faults of a server that works hardly ever come to it
 _REFUSED: Final = 4  # strikes of a refused connection: nothing listens
-_FIRST, _LONGEST = 0.05, 15.0  # seconds until a dead server is tried with one request
+_FIRST: Final = 0.05  # seconds until a dead server is tried with one request
 
 
 class Circuit:
@@ -50,8 +50,8 @@ class Circuit:
         self._strikes = self._failures = 0
         self._rest = _FIRST
 
-    def strike(self, now: float, *, refused: bool, probe: bool) -> None:
-        """It failed a request."""
+    def strike(self, now: float, *, refused: bool, probe: bool, rest: float) -> None:
+        """It failed a request; `rest` bounds the seconds until it is probed, once it is dead."""
         self._failures += 1
         if self.down_since is None:
             if not self._strikes:
@@ -62,5 +62,5 @@ class Circuit:
             self.down_since = self._struck_at
         elif not probe:
             return  # begun before it opened
-        self.opens_at = now + self._rest
-        self._rest = min(_LONGEST, 2 * self._rest)
+        self.opens_at = now + min(rest, self._rest)
+        self._rest = min(rest, 2 * self._rest)

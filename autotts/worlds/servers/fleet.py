@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -92,8 +92,13 @@ class Fleet:
         """Attempts that were retries from the fleet's budget of them."""
         return self._retried
 
+    def know(self, servers: Iterable[Server]) -> None:
+        """Name servers before any call does; an `InputError` where one has an address that is none."""
+        for server in servers:
+            self._site(server)
+
     def standings(self) -> tuple[Standing, ...]:
-        """How each server stands that a call has named."""
+        """How each server stands that was named."""
         return tuple(site.standing for site in self._sites.values())
 
     async def call(

@@ -30,6 +30,8 @@ class Retries:
         of the time is borne, and one that always fails is not hammered.
     patience
         Seconds that a call waits for a server when all are dead.
+    rest
+        Seconds between two probes of a dead server, at most.
     within
         Seconds that the attempts at a call may have taken in all for it to be tried a third time or more: one that is
         never answered ends after two timeouts.
@@ -44,5 +46,18 @@ class Retries:
     spare: int = 10
     share: float = 0.5
     patience: float = 60.0
+    rest: float = 15.0
     within: float = 120.0
     blames: bool = True
+
+
+def serving(patience: float) -> tuple[Timeouts, Retries]:
+    """Of a server that others wait for: it says soon that its models are gone, and sees soon that they are back.
+
+    Parameters
+    ----------
+    patience
+        Seconds after which a request to servers that are all dead fails.
+    """
+    retries = Retries(tries=4, first=0.05, longest=0.5, patience=patience, rest=1.0, within=30.0)
+    return Timeouts(connect=min(2.0, max(patience, 0.1))), retries

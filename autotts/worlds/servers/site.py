@@ -144,5 +144,5 @@ class Place:
                 longest = min(retries.longest, retries.first * 2 ** min(site.refusals, 20))
                 site.paused_until = max(site.paused_until, now + rng.uniform(0, longest))
         if retries.blames:
-            site.circuit.strike(now, refused=fault.kind == REFUSED, probe=self._probe)
+            site.circuit.strike(now, refused=fault.kind == REFUSED, probe=self._probe, rest=retries.rest)
         return 1.0
