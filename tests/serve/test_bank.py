@@ -313,7 +313,7 @@ WORKER = """
 import asyncio, random, sys
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
-from autotts.serve.bank import Bank
+from autotts.serve.bank import Bank, account_of
 from autotts.store import database
 from autotts.store.accounts import Holder
 
