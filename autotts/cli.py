@@ -39,6 +39,7 @@ from autotts.cli_options import (
     WithoutOption,
     split,
 )
+from autotts.cli_policy import policy_app
 from autotts.cli_pool import optimize_on_pool, pool_app, show_pool_result
 from autotts.cli_recommend import distil, recommend
 from autotts.cli_run import run
@@ -247,6 +248,7 @@ def list_strategies() -> None:
 
 
 app.add_typer(models_app, name="models")
+app.add_typer(policy_app, name="policy")
 app.add_typer(pool_app, name="pool")
 
 

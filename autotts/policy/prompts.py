@@ -18,9 +18,10 @@ LONGEST: Final = 16 << 20  # bytes of a line
 class Prompts:
     """Iterates over the prompts of a file, each time from its beginning; made by `open_prompts`."""
 
-    def __init__(self, file: BinaryIO, source: Path) -> None:
+    def __init__(self, file: BinaryIO, source: Path, option: str) -> None:
         self._file = file
         self._source = source
+        self._named = f"{option} {source}"
 
     def __iter__(self) -> Iterator[str]:
         """Yield each prompt; lines with nothing but space are left out."""
@@ -30,7 +31,7 @@ class Prompts:
                 found = True
                 yield self._prompt(number, line) if self._source.suffix == ".jsonl" else line.strip()
         if not found:
-            raise InputError(f"--input {self._source}: expected at least one prompt, found an empty file")
+            raise InputError(f"{self._named}: expected at least one prompt, found an empty file")
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         number = 0
@@ -40,20 +41,19 @@ class Prompts:
             number += 1
             if len(raw) > LONGEST:
                 raise InputError(
-                    f"--input {self._source}, line {number}: expected lines of at most {LONGEST >> 20} MB, found a "
-                    "longer one"
+                    f"{self._named}, line {number}: expected lines of at most {LONGEST >> 20} MB, found a longer one"
                 )
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"--input {self._source}: expected UTF-8, found a bad byte at {begun + error.start} (line {number})"
+                    f"{self._named}: expected UTF-8, found a bad byte at {begun + error.start} (line {number})"
                 ) from None
             begun += len(raw)
             yield number, text
 
     def _prompt(self, number: int, line: str) -> str:
-        where = f"--input {self._source}, line {number}"
+        where = f"{self._named}, line {number}"
         try:
             prompt = json.loads(line)["prompt"]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -68,8 +68,8 @@ class Prompts:
 
 
 @contextmanager
-def open_prompts(source: Path) -> Iterator[Prompts]:
-    """Open a file of prompts; what can be read only once (a pipe) is kept in a temporary file meanwhile."""
+def open_prompts(source: Path, option: str = "--input") -> Iterator[Prompts]:
+    """Open the file of prompts that an option names; what can be read only once (a pipe) is kept meanwhile."""
     with ExitStack() as stack:
         try:
             file: BinaryIO = stack.enter_context(source.open("rb"))
@@ -78,5 +78,5 @@ def open_prompts(source: Path) -> Iterator[Prompts]:
                 shutil.copyfileobj(file, copy)
                 file = copy
         except OSError as error:
-            raise InputError(f"--input {source}: cannot be read: {error.strerror}") from None
-        yield Prompts(file, source)
+            raise InputError(f"{option} {source}: cannot be read: {error.strerror}") from None
+        yield Prompts(file, source, option)

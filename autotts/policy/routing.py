@@ -95,7 +95,7 @@ def among(policy: Policy, seen: Look, budget: float | None) -> tuple[tuple[str, 
     if seen.outlook is None:
         return shares(policy, seen.bin, budget)
     picked: dict[str, float] = {}
-    for setting, weight in _settings(policy, budget):
+    for setting, weight in settings_at(policy, budget):
         arm = seen.outlook.pick(setting.multiplier or 0.0)
         picked[arm] = picked.get(arm, 0.0) + weight
     return tuple(picked.items())
@@ -122,13 +122,13 @@ def shares(policy: Policy, name: str, budget: float | None) -> tuple[tuple[str, 
     if name not in policy.difficulty.bins:
         raise InputError(f"unknown bin {name!r}; expected one of {', '.join(policy.difficulty.bins)}")
     mixed: dict[str, float] = {}
-    for setting, weight in _settings(policy, budget):
+    for setting, weight in settings_at(policy, budget):
         for arm, share in setting.route[name]:
             mixed[arm] = mixed.get(arm, 0.0) + weight * share
     return tuple(mixed.items())
 
 
-def _settings(policy: Policy, budget: float | None) -> list[tuple[Setting, float]]:
+def settings_at(policy: Policy, budget: float | None) -> list[tuple[Setting, float]]:
     """The setting for a mean budget, or two neighbours of the frontier so mixed that the mean cost is the budget."""
     settings = policy.frontier
     if budget is None:
