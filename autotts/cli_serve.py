@@ -41,6 +41,16 @@ def serve(
     ] = None,
     at_once: Annotated[int, typer.Option(help="Requests that run at the same time.", min=1)] = 64,
     queue: Annotated[int, typer.Option(help="Requests that may wait; more are told to come again.", min=0)] = 256,
+    workers: Annotated[int, typer.Option(help="Processes that serve together.", min=1)] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Database through which workers and servers share budgets, such as sqlite:///serve.db."),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="File in which prompts and answers are kept; without it they are not.")
+    ] = None,
+    keep_days: Annotated[float, typer.Option(help="Days after which what is kept is dropped.")] = 30.0,
+    json_log: Annotated[bool, typer.Option("--json-log", help="Write the log as JSON lines.")] = False,
 ) -> None:
     """Serve a policy: any client of OpenAI's API asks it by its URL.
 
@@ -69,18 +79,26 @@ def serve(
         controlled=controller == "on",
         at_once=at_once,
         queue=queue,
+        workers=workers,
+        storage=storage,
+        keep=keep,
+        keep_days=keep_days,
+        json_log=json_log,
         settings=Settings(deadline=deadline),
     )
     for warning in options.keys.warnings:
         _say(f"warning: {warning}")
-    run(policy, options, lambda address: _say(_begun(policy, address, bool(options.keys.clients))))
+    raise typer.Exit(run(policy, options, lambda told: _say(_begun(policy, told, bool(options.keys.clients)))))
 
 
-def _begun(policy: Path, address: str, keyed: bool) -> str:
+def _begun(policy: Path, told: str, keyed: bool) -> str:
+    """What is said of an address that is listened on; other words are said as they are."""
+    if not told.startswith("http"):
+        return told
     key = " -H 'Authorization: Bearer KEY'" * keyed
     return (
-        f"serving {policy} at {address}/v1 (Ctrl-C ends it)\n"
-        f"try: curl {address}/v1/chat/completions{key} --json "
+        f"serving {policy} at {told}/v1 (Ctrl-C ends it)\n"
+        f"try: curl {told}/v1/chat/completions{key} --json "
         """'{"model": "auto", "messages": [{"role": "user", "content": "What is 12 + 7 * 3?"}]}'"""
     )
 

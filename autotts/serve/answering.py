@@ -15,6 +15,7 @@ from autotts.errors import AutottsError
 from autotts.policy.control import Ruling
 from autotts.serve.bounds import read_body, read_object
 from autotts.serve.keys import Client
+from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
 from autotts.serve.obey import Done, Ruled, amount, block, obey, rule
 from autotts.serve.passing import Passage, carry, passage
@@ -75,7 +76,9 @@ class Completions:
             log.exception("a request failed by a mistake of this server")
             await _refuse(reply, Refused(500, "this server made a mistake; its log says which", code="internal_error"))
         finally:
-            service.metrics.ended(_told(self._endpoint, course, reply))
+            told = _told(self._endpoint, course, reply)
+            service.metrics.ended(told)
+            log_request(told)
 
     async def _answer(self, headers: Mapping[str, str], receive: Receive, reply: Reply, course: Course) -> None:
         service = self._service

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,11 +19,10 @@ from autotts.serve.ready import Ready
 from autotts.serve.refused import Refused
 from autotts.serve.request import CHAT, TEXT
 from autotts.serve.service import Service, names
-from autotts.worlds.catalogue import session
 
 
-def app_of(service: Service, ready: Ready) -> Starlette:
-    """The ASGI application of a service; the world's session is open while it lives."""
+def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
+    """The ASGI application of a service; the scope of `living` is open while it answers."""
 
     async def models(asking: Asking) -> Response:
         who(service, headers_of(asking.scope))
@@ -53,7 +52,7 @@ def app_of(service: Service, ready: Ready) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with session(service.world), ready.watching():
+        async with living():
             yield
 
     routes = [

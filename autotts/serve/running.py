@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
 import uvicorn
 
@@ -18,16 +23,21 @@ from autotts.policy.drift import Watch
 from autotts.policy.opening import HERE, Where, opened
 from autotts.policy.running import amounts
 from autotts.policy.schema import Policy
+from autotts.serve import log, workers
 from autotts.serve.app import app_of
 from autotts.serve.gate import Gate
+from autotts.serve.hosts import LocalOnly
+from autotts.serve.joined import Shared
+from autotts.serve.kept import File, Kept
 from autotts.serve.keys import Keys, refuses
+from autotts.serve.listening import Limits, cut_stalled, settings
+from autotts.serve.living import Beside, living
 from autotts.serve.metrics import Metrics
 from autotts.serve.purses import Purses
 from autotts.serve.ready import Ready
 from autotts.serve.service import Service, Settings
 
-BACKLOG = 2048
-DRAIN = 120.0  # seconds that requests may take to end after SIGTERM
+BACKLOG: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,15 @@ class Options:
     controlled
         Whether the mean budget is held over all requests.
     at_once, queue
-        Requests that run at one time, and that wait.
+        Requests that run at one time, and that wait; of each worker.
+    workers
+        Processes that serve.
+    storage
+        SQLAlchemy URL of the database through which workers, and servers on several machines, share their budgets.
+    keep, keep_days
+        Where prompts and answers are kept, None for nowhere, and for how long.
+    json_log
+        Whether the log is JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -59,11 +77,17 @@ class Options:
     controlled: bool = True
     at_once: int = 64
     queue: int = 256
+    workers: int = 1
+    storage: str | None = None
+    keep: Path | None = None
+    keep_days: float = 30.0
+    json_log: bool = False
+    limits: Limits = field(default_factory=Limits)
     settings: Settings = field(default_factory=Settings)
 
 
-def run(path: Path, options: Options, tell: Callable[[str], None]) -> None:
-    """Serve a policy file until SIGTERM or Ctrl-C; `tell` is given the address once it listens.
+def run(path: Path, options: Options, tell: Callable[[str], None]) -> int:
+    """Serve a policy file until SIGTERM or Ctrl-C; the exit code. `tell` is given the address once it listens.
 
     Raises
     ------
@@ -73,32 +97,47 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> None:
         The budget is below the cheapest setting.
     """
     refuses(options.host, options.keys)
-    policy = Policy.load(path)
-    ruling_of(policy, options)
-    with listening(options) as bound:
+    if options.workers > 1 and options.controlled and options.storage is None:
+        raise InputError(
+            f"--workers {options.workers}: expected --storage URL, through which they hold one budget, found none; "
+            "sqlite:///serve.db will do on one machine, or give --controller off"
+        )
+    ruling_of(Policy.load(path), options)
+    with listening(options) as bound, tempfile.TemporaryDirectory(prefix="autotts-") as folder:
         tell(_address(bound, options.host))
-        serve_on(bound, policy, options)
+        serve = partial(serve_on, path=path, options=options, folder=Path(folder))
+        return workers.run(bound, serve, options.workers, drain=options.limits.drain_seconds + 5.0, tell=tell)
 
 
-def serve_on(bound: socket.socket, policy: Policy, options: Options) -> None:
-    """Serve on a socket that listens."""
-    with service_of(policy, options) as service:
-        server_of(service).run(sockets=[bound])
+def serve_on(bound: socket.socket, path: Path, options: Options, folder: Path) -> None:
+    """Serve on a socket that listens, in this process."""
+    handler = log.set_up(sys.stderr, as_json=options.json_log)
+    try:
+        shared = Shared(folder, uuid4().hex) if options.workers > 1 else None
+        with service_of(Policy.load(path), options, shared) as service, server_of(service, path, options) as server:
+            server.run(sockets=[bound])
+    finally:
+        log.log.removeHandler(handler)
 
 
 @contextmanager
-def service_of(policy: Policy, options: Options) -> Iterator[Service]:
+def service_of(policy: Policy, options: Options, shared: Shared | None = None) -> Iterator[Service]:
     """What answers requests, with the policy's models open."""
-    with opened(policy, options.where) as world:
-        _, cap = amounts(policy.unit, None, options.cap)
+    _, cap = amounts(policy.unit, None, options.cap)
+    with ExitStack() as stack:
+        world = stack.enter_context(opened(policy, options.where, serving=True))
+        kept = None
+        if options.keep is not None:
+            kept = stack.enter_context(Kept(File(options.keep, days=options.keep_days)))
         service = Service(
             policy=policy,
             ruling=ruling_of(policy, options),
             world=world,
             gate=Gate(options.at_once, options.queue, time.monotonic),
             purses=Purses(policy.unit),
-            metrics=Metrics({role: binding.prices for role, binding in world.bindings.items()}),
+            metrics=Metrics({role: binding.prices for role, binding in world.bindings.items()}, shared),
             drift=Watch(policy.seen),
+            kept=kept,
             keys=options.keys,
             settings=replace(options.settings, cap=cap),
         )
@@ -106,19 +145,23 @@ def service_of(policy: Policy, options: Options) -> Iterator[Service]:
         yield service
 
 
-def server_of(service: Service) -> uvicorn.Server:
+@contextmanager
+def server_of(service: Service, path: Path, options: Options) -> Iterator[uvicorn.Server]:
     """The HTTP server of a service."""
-    config = uvicorn.Config(
-        app_of(service, Ready(service.look, service.gate)),
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        log_level="warning",
-        timeout_graceful_shutdown=int(DRAIN),
-        lifespan="on",
-        loop="asyncio",
-    )
-    return uvicorn.Server(config)
+    with ExitStack() as stack:
+        engine = None
+        if options.storage is not None:
+            from autotts.store import database
+            from autotts.store.accounts import Tills
+
+            engine = database.open(options.storage)
+            stack.callback(engine.dispose)
+            service.purses = Purses(service.policy.unit, Tills(engine))
+        mean, _ = amounts(service.policy.unit, options.budget, None)
+        ready = Ready(service.look, service.gate)
+        beside = Beside(path, mean, options.workers, engine)
+        app = app_of(service, ready, lambda: living(service, ready, beside))
+        yield uvicorn.Server(settings(app if options.keys.clients else LocalOnly(app), options.limits))
 
 
 def ruling_of(policy: Policy, options: Options) -> Ruling:
@@ -140,6 +183,7 @@ def listening(options: Options) -> Iterator[socket.socket]:
             "another port, or 0 for a free one"
         ) from None
     with bound:
+        cut_stalled(bound, options.limits.stalled_seconds)
         yield bound
 
 

@@ -15,6 +15,7 @@ from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
 from autotts.serve.bounds import Bounds
 from autotts.serve.gate import Gate
+from autotts.serve.kept import Kept
 from autotts.serve.keys import Keys
 from autotts.serve.metrics import Metrics
 from autotts.serve.purses import Purses
@@ -70,6 +71,7 @@ class Service:
     purses: Purses
     metrics: Metrics
     drift: Watch
+    kept: Kept | None = None
     keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
     since: int = field(default_factory=lambda: int(time.time()))
@@ -92,6 +94,7 @@ class Service:
             queue=lambda: self.gate,
             upstreams=getattr(self.world, "standings", tuple),
             drift=lambda: self.drift.drift,
+            kept=lambda: self.kept,
         )
 
     def saw(self, request: Request, routed: Routed) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 from autotts.policy.schema import Policy
@@ -65,10 +66,14 @@ class Inside:
 
 
 @contextmanager
-def inside(policy: Policy, options: Options) -> Iterator[Inside]:
+def inside(path: Path, options: Options) -> Iterator[Inside]:
     """Serve a policy on a free port while the scope is open."""
-    with service_of(policy, options) as service, listening(replace(options, port=0)) as bound:
-        server = server_of(service)
+    policy = Policy.load(path)
+    with (
+        service_of(policy, options) as service,
+        listening(replace(options, port=0)) as bound,
+        server_of(service, path, options) as server,
+    ):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from autotts.policy.opening import Where
-from autotts.policy.schema import Policy
 from autotts.serve.obey import rule
 from autotts.serve.passing import Passage, passage
 from autotts.serve.request import CHAT, read
@@ -30,8 +29,9 @@ def upstream() -> Iterator[FakeServer]:
 @pytest.fixture(scope="module")
 def served(upstream: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     """Without a controller, so that `auto` is the vote and `auto-fast` the plain arm, in any order of tests."""
-    policy = Policy.loads(json.dumps(policy_data(tmp_path_factory.mktemp("policy"))))
-    with inside(policy, Options(where=Where(upstream=Server(upstream.url)), controlled=False)) as found:
+    path = tmp_path_factory.mktemp("policy") / "policy.json"
+    path.write_text(json.dumps(policy_data(path.parent)))
+    with inside(path, Options(where=Where(upstream=Server(upstream.url)), controlled=False)) as found:
         yield found
 
 

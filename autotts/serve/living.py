@@ -1,0 +1,92 @@
+"""What goes on beside the requests: backends are looked at, the policy file is watched, accounts are shared."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from autotts.policy.controller import Controller
+from autotts.policy.drift import Watch as Drifting
+from autotts.policy.schema import Policy
+from autotts.serve import bank, purses, reload
+from autotts.serve.bank import Bank, account_of
+from autotts.serve.beats import beating
+from autotts.serve.log import Changes
+from autotts.serve.ready import Ready
+from autotts.serve.service import Service
+from autotts.store.accounts import Holder
+from autotts.worlds.catalogue import session
+
+TEND: Final = 1.0  # seconds between two looks at what stands still
+
+log: Final = logging.getLogger("autotts.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a service is connected to.
+
+    Parameters
+    ----------
+    path
+        The policy's file.
+    budget
+        The mean budget in parts that was given, None for that of the policy.
+    workers
+        How many processes serve together.
+    engine
+        The database that they share (`store.database.open`), or None.
+    """
+
+    path: Path
+    budget: float | None = None
+    workers: int = 1
+    engine: Any = None
+
+
+@asynccontextmanager
+async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterator[None]:
+    """The scope in which a service answers; it is left when the last request has ended."""
+    changes = Changes()
+    watch = reload.Watch(beside.path, service.policy, lambda policy: _take(service, policy, beside), log.warning)
+
+    async def tend() -> None:
+        changes.look(service.watched)
+        changes.say("policy file", watch.problem)
+        changes.say("clients' budgets", service.purses.problem)
+        service.metrics.save()
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(session(service.world))
+        await stack.enter_async_context(ready.watching())
+        if beside.engine is not None and isinstance(service.ruling, Controller):
+            account = account_of(service.policy, service.ruling.budget)
+            holder = Holder(beside.engine, account, math.floor(service.ruling.bound))
+            shared = Bank(
+                service.ruling, holder, servers=beside.workers, tell=lambda words: changes.say("shared budget", words)
+            )
+            await stack.enter_async_context(shared)
+            await stack.enter_async_context(beating(shared.beat, bank.BEAT))
+        stack.push_async_callback(service.purses.close)
+        await stack.enter_async_context(beating(service.purses.beat, purses.BEAT))
+        await stack.enter_async_context(beating(tend, TEND))
+        stack.callback(service.metrics.save, last=True)
+        await stack.enter_async_context(watch.watching())
+        yield
+
+
+async def _take(service: Service, policy: Policy, beside: Beside) -> None:
+    """Obey another policy from the next request on; one that cannot be is refused by an error, and nothing changes."""
+    try:
+        service.ruling.adopt(policy, beside.budget)
+    except Exception:
+        service.metrics.reloaded(False)
+        raise
+    service.policy = policy
+    service.drift = Drifting(policy.seen)
+    service.metrics.reloaded(True)
