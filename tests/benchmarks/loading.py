@@ -92,12 +92,13 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def begin(self, request: bytes, seen: Seen, done: Callable[[Seen], None]) -> None:
-        """Send a request."""
+    def begin(self, request: bytes, due: float, done: Callable[[Seen], None]) -> Seen:
+        """Send a request; `done` is called once, at its end."""
         assert self._transport is not None
+        seen = Seen(due, sent=time.perf_counter())
         self._seen, self._done, self._left, self._end = seen, done, -1, b""
-        seen.sent = time.perf_counter()
         self._transport.write(request)
+        return seen
 
     @property
     def usable(self) -> bool:
@@ -189,46 +190,36 @@ class Load:
         """Have so many connections ready."""
         self._idle = [wire for wire in self._idle if wire.usable]
         while len(self._idle) < count:
-            self._idle.append(await self._open())
+            self._idle.append(await self.open())
 
     def send(self, request: bytes, due: float, done: Callable[[Seen], None]) -> None:
         """Send a request on a kept connection, or on a new one; `done` is called once, at its end."""
-        seen = Seen(due)
         while self._idle:
             wire = self._idle.pop()
             if wire.usable:
-                return wire.begin(request, seen, done)
+                wire.begin(request, due, done)
+                return
             wire.cut()
-        task = asyncio.get_running_loop().create_task(self._on_new(request, seen, done))
+        task = asyncio.get_running_loop().create_task(self._on_new(request, due, done))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def ask(self, request: bytes) -> Seen:
-        """Send one request and wait for its end; cancelling hangs up."""
-        seen, ended = Seen(time.perf_counter()), asyncio.get_running_loop().create_future()
-        try:
-            wire = self._idle.pop() if self._idle and self._idle[-1].usable else await self._open()
-        except OSError as error:
-            seen.fault, seen.last = f"no connection: {error.strerror}", time.perf_counter()
-            return seen
-        wire.begin(request, seen, lambda _: ended.done() or ended.set_result(None))
-        try:
-            await ended
-        except asyncio.CancelledError:
-            wire.cut()
-            raise
-        return seen
+        """Send one request and wait for its end."""
+        ended: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        self.send(request, time.perf_counter(), ended.set_result)
+        return await ended
 
-    async def _on_new(self, request: bytes, seen: Seen, done: Callable[[Seen], None]) -> None:
+    async def _on_new(self, request: bytes, due: float, done: Callable[[Seen], None]) -> None:
         try:
-            wire = await self._open()
+            wire = await self.open()
         except OSError as error:
-            seen.fault, seen.last = f"no connection: {error.strerror}", time.perf_counter()
-            done(seen)
-            return
-        wire.begin(request, seen, done)
+            done(Seen(due, last=time.perf_counter(), fault=f"no connection: {error.strerror}"))
+        else:
+            wire.begin(request, due, done)
 
-    async def _open(self) -> Wire:
+    async def open(self) -> Wire:
+        """A new connection, which is kept once an answer has come on it."""
         loop = asyncio.get_running_loop()
         _, wire = await loop.create_connection(lambda: Wire(self._idle.append, self._all.discard), self.host, self.port)
         self._all.add(wire)
