@@ -31,6 +31,10 @@ def test_the_reference_of_strategies_is_fresh() -> None:
     assert docs.PAGE.read_text(encoding="utf-8") == docs.strategies(), "run `python -m tests.docs`"
 
 
+def test_the_reference_of_metrics_is_fresh() -> None:
+    assert docs.METRICS.read_text(encoding="utf-8") == docs.metrics(), "run `python -m tests.docs`"
+
+
 def test_ci_calls_the_test_command_of_the_readme() -> None:
     readme, script = README.read_text(encoding="utf-8"), (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = re.search(r"\.venv-test/bin/pip (install .*?) && \.venv-test/bin/python (-m tests\.check)", readme)
