@@ -110,8 +110,8 @@ class Ruling(Protocol):
         """Route a request; every ask is to be told, also one that failed."""
         ...
 
-    def tell(self, asked: Asked, cost: float) -> None:
-        """What the request cost, in parts."""
+    def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
+        """What the request cost, in parts, and whether that shows what its arm costs."""
         ...
 
     def adopt(self, policy: Policy, budget: float | None = None) -> None:
@@ -216,7 +216,7 @@ class Uncontrolled:
             tight=wish.cap is not None and wish.cap == min(caps),
         )
 
-    def tell(self, asked: Asked, cost: float) -> None:
+    def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
         """What a request cost, in parts; as `Controller.tell`."""
         check_told(asked, cost, asked.number in self._open)
         self._open.remove(asked.number)

@@ -184,8 +184,13 @@ class Controller:
         self._forecasts += min(parts, forecast)
         return asked
 
-    def tell(self, asked: Asked, cost: float) -> None:
+    def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
         """What a request cost, in parts; one that was given up is told with what it cost until then.
+
+        Parameters
+        ----------
+        typical
+            Whether it shows what its arm costs; not where another ran in its place, or it was ended from outside.
 
         Raises
         ------
@@ -201,7 +206,7 @@ class Controller:
         # What is set aside for those that run is never given up: the next request has its budget whatever they cost.
         self._account = min(self._account - cost, max(most, self._reserved - self.bound))
         # What had to be cut, or failed at once, or came from another policy does not show what prompts cost.
-        if cost > 0 and not asked.scarce and not asked.tight and asked.number > self._before:
+        if typical and cost > 0 and not asked.scarce and not asked.tight and asked.number > self._before:
             routed, effort = asked.routed, asked.effort
             self._arms.add(cost, known(routed.cost, effort))
             costs = zip(routed.shares, routed.costs, strict=True)

@@ -110,10 +110,13 @@ class Completions:
         if way is not None:
             left = await self._pass(way, ruled, reply, gone, course)
             if left is None:
+                self._keep(ruled, None, reply, course)
                 return
             ruled = left
         done = await self._plan(ruled, reply, gone, course.tally)
-        course.arm, course.fallback, course.ended = done.block.arm, done.block.fallback, done.block.ended
+        course.arm, course.ended = done.block.arm, done.block.ended
+        course.fallback = "the backend failed" if ruled.failed or done.failed else done.block.fallback
+        self._keep(ruled, done, reply, course)
 
     async def _pass(
         self, way: Passage, ruled: Ruled, reply: Reply, gone: asyncio.Event, course: Course
@@ -126,6 +129,20 @@ class Completions:
                 raise
             return replace(ruled, failed=str(error))
         return None
+
+    def _keep(self, ruled: Ruled, done: Done | None, reply: Reply, course: Course) -> None:
+        """Keep the prompt and what became of it, where that was asked for; a passed answer is not read."""
+        if self._service.kept is not None and ruled.request.prompt:
+            row: dict[str, Any] = {"id": reply.id, "prompt": ruled.request.prompt, "arm": course.arm, "bin": course.bin}
+            row |= {
+                "ended": course.ended,
+                "cost": course.tally.cost,
+                "unit": course.unit,
+                "policy": ruled.policy.digest,
+            }
+            if done is not None:
+                row |= {"answer": done.block.answer, "confidence": done.block.confidence, "text": done.text.text}
+            self._service.kept.keep(row)
 
     async def _plan(self, ruled: Ruled, reply: Reply, gone: asyncio.Event, tally: Tally) -> Done:
         request = ruled.request
@@ -183,7 +200,8 @@ class Completions:
                 ruled = replace(ruled, cap=held.parts if ruled.cap is None else min(ruled.cap, held.parts))
             yield ruled
         finally:
-            ruling.tell(ruled.granted, course.tally.cost)
+            typical = not (ruled.direct or course.fallback) and course.ended in ("returned", "cap")
+            ruling.tell(ruled.granted, course.tally.cost, typical=typical)
             if held is not None:
                 held.settle(course.tally.cost)
 
@@ -226,6 +244,7 @@ def _told(endpoint: str, course: Course, reply: Reply) -> Told:
         seconds=time.monotonic() - course.since,
         ended=course.ended,
         client=course.client,
+        id=reply.id,
         arm=course.arm,
         bin=course.bin,
         usage=tally.usage,

@@ -54,11 +54,12 @@ class Ruled:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An answer with what stands beside it."""
+    """An answer with what stands beside it; `failed`: the arm was tried in vain."""
 
     text: Text
     block: Block
     spent: Spent
+    failed: bool = False
 
 
 def rule(service: Service, request: Request, since: float) -> Ruled:
@@ -171,7 +172,7 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
             tally.cost = max(before, priced(service, tally.usage))
         tally.cost = before + out.cost
         spent = Spent(dict(tally.usage), tally.cost, tally.draws, tally.cancelled)
-        return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent)
+        return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, bool(failed))
     raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})
 
 

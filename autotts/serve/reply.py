@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable
 
@@ -15,7 +16,7 @@ _STREAMED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))  # 
 
 
 class Reply:
-    """One answer.
+    """One answer; `id` names it, in its head and in the log.
 
     Attributes
     ----------
@@ -28,6 +29,7 @@ class Reply:
     """
 
     def __init__(self, send: Send) -> None:
+        self.id = "req-" + secrets.token_hex(8)
         self._send = send
         self.status = 0
         self.first: float | None = None
@@ -65,4 +67,5 @@ class Reply:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
+        headers.append((b"x-request-id", self.id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
