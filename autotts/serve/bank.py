@@ -41,7 +41,7 @@ def account_of(policy: Policy, budget: float) -> str:
 
 
 class Bank:
-    """`async with Bank(control, holder) as bank`: shares a controller's budget; `beat` is to be called again and again.
+    """`async with Bank(control, holder) as bank`: shares a controller's budget; `beat` is to be called for ever.
 
     Parameters
     ----------
@@ -76,11 +76,13 @@ class Bank:
         tell: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._control = control
-        self._holder = holder
+        self._account = holder
+        self._turning = asyncio.Lock()
         self._servers = servers
         self._tell = tell
         self._net = 0  # taken from the account, less what was given back
         self._share: Share | None = None
+        self._earlier = (0, 0)  # requests and spend that other accounts have
         self.problem = ""
         self.requests = 0
         self.spent = 0
@@ -94,19 +96,49 @@ class Bank:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give all back; what requests that still run have set aside is lost."""
+        async with self._turning:
+            await self._leave()
+
+    async def beat(self) -> None:
+        """Give back what is held above an equal share, or take what is lacking."""
+        async with self._turning:
+            share = self._share
+            if share is not None and not self.problem:
+                held = self._control.held
+                equal = max(0.0, share.held + held) / max(self._servers, share.others + 1)
+                self._net -= self._control.give(math.floor(held - equal))
+            await self._try_turn()
+
+    async def adopt(self, policy: Policy, budget: float | None, hold: Callable[[str, int], Account]) -> None:
+        """Have the controller obey another policy, and go over to the account of that.
+
+        Parameters
+        ----------
+        hold
+            This server's part in the account of a name, which opens with so many parts: `partial(Holder, engine)`.
+
+        Raises
+        ------
+        InputError, BudgetError
+            As `Controller.adopt`; then nothing has changed.
+        """
+        async with self._turning:
+            self._control.adopt(policy, budget)
+            await self._leave()
+            name = account_of(policy, self._control.budget)
+            self._account = hold(name, math.floor(self._control.bound))
+            self._net, self._share = 0, None
+            self._earlier = (self._control.state.requests, math.floor(self._control.state.spent))
+            await self._try_turn()
+
+    async def _leave(self) -> None:
         self._net -= self._control.give(self._control.spare)
         try:
-            await asyncio.to_thread(self._holder.close, self._holding(), most=self._control.most)
+            await asyncio.to_thread(self._account.close, self._holding(), most=self._control.most)
         except StoreError as fault:
             self._say(str(fault))
 
-    async def beat(self) -> None:
-        """Give back what is held above an equal share, or take what is lacking; one at a time."""
-        share = self._share
-        if share is not None and not self.problem:
-            held = self._control.held
-            equal = max(0.0, share.held + held) / max(self._servers, share.others + 1)
-            self._net -= self._control.give(math.floor(held - equal))
+    async def _try_turn(self) -> None:
         try:
             await self._turn()
         except StoreError as error:
@@ -114,7 +146,7 @@ class Bank:
 
     async def _turn(self) -> None:
         control, holding = self._control, self._holding()
-        share = await asyncio.to_thread(self._holder.turn, holding, most=control.most, servers=self._servers)
+        share = await asyncio.to_thread(self._account.turn, holding, most=control.most, servers=self._servers)
         self._net += share.taken
         control.take(share.taken)
         control.share(Elsewhere(share.held, share.requests, share.others))
@@ -123,8 +155,9 @@ class Bank:
         self._say("")
 
     def _holding(self) -> Holding:
-        state = self._control.state
-        return Holding(self._net, math.floor(self._control.held), state.requests, math.floor(state.spent))
+        state, (requests, spent) = self._control.state, self._earlier
+        held = math.floor(self._control.held)
+        return Holding(self._net, held, state.requests - requests, math.floor(state.spent) - spent)
 
     def _say(self, words: str) -> None:
         if words != self.problem:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from autotts.errors import StoreError
+from autotts.errors import BudgetError, StoreError
 from autotts.policy.controller import Controller, Wish
-from autotts.serve.bank import Bank
+from autotts.serve.bank import Bank, account_of
 from autotts.store import database, migrations
 from autotts.store.accounts import SILENCE, Holder, Holding
 from autotts.store.schema import ACCOUNT, HOLDER
@@ -58,15 +58,20 @@ class Server:
 
     def __init__(self, engine, clock, servers=1, account="a"):
         self.control = Controller(SIX, BUDGET)
-        holder = Holder(engine, account, BOUND, clock=clock)
-        self.account = Breaking(holder)
-        self.bank = Bank(self.control, self.account, servers=servers)
+
+        def hold(name, opening):
+            self.account = Breaking(Holder(engine, f"{account} {name}", opening, clock=clock))
+            return self.account
+
+        self.hold = hold
+        self.bank = Bank(self.control, hold(account_of(SIX, float(BUDGET)), BOUND), servers=servers)
         self.running = []
 
 
-def balance(engine, account="a"):
+def balance(engine, account="a", policy=SIX, budget=float(BUDGET)):
     with database.reading(engine) as connection:
-        query = sa.select(ACCOUNT.c.balance).where(ACCOUNT.c.account == account)
+        name = f"{account} {account_of(policy, budget)}"
+        query = sa.select(ACCOUNT.c.balance).where(ACCOUNT.c.account == name)
         return int(connection.execute(query).scalar_one())
 
 
@@ -235,6 +240,30 @@ def test_while_the_database_is_down_a_server_goes_on_and_says_so(engine):
     asyncio.run(life())
 
 
+def test_another_policy_has_an_account_of_its_own_and_the_old_one_gets_back_what_it_lent(engine):
+    other = policy_of(FRONTIERS["3"])
+
+    async def life():
+        server = Server(engine, lambda: 0.0)
+        async with server.bank:
+            running = server.control.ask("x")
+            await server.bank.adopt(other, 2 * BUDGET, server.hold)
+            assert balance(engine) == BOUND + BUDGET - running.reserved
+            assert server.control.spare == 2 * BOUND
+            server.control.tell(running, 0)
+            assert server.control.spare == 2 * BOUND + running.reserved
+            with pytest.raises(BudgetError):
+                await server.bank.adopt(other, 0.01 * BUDGET, server.hold)
+            assert (server.bank.requests, server.bank.spent) == (0, 0)
+            server.control.tell(server.control.ask("x"), 7)
+            await server.bank.beat()
+            assert (server.bank.requests, server.bank.spent) == (1, 7)
+            assert server.bank.problem == ""
+        assert balance(engine, policy=other, budget=2.0 * BUDGET) == 2 * BOUND + running.reserved + 2 * BUDGET - 7
+
+    asyncio.run(life())
+
+
 def test_a_server_that_was_taken_for_dead_is_counted_again_and_its_requests_once(engine):
     now = [0.0]
     first, second = (Holder(engine, "a", 100, clock=lambda: now[0]) for _ in range(2))
@@ -310,7 +339,7 @@ def test_amounts_beyond_64_bits_stay_whole(engine):
 
 
 WORKER = """
-import asyncio, random, sys
+import asyncio, sys
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
 from autotts.serve.bank import Bank, account_of
@@ -320,8 +349,8 @@ from autotts.store.accounts import Holder
 async def life(url, policy, count):
     policy = Policy.load(policy)
     control = Controller(policy)
-    engine = database.open(url, 5.0)
-    async with Bank(control, Holder(engine, account_of(policy, control.budget), int(control.bound)), servers=3) as bank:
+    holder = Holder(database.open(url, 5.0), account_of(policy, control.budget), int(control.bound))
+    async with Bank(control, holder, servers=3) as bank:
         for number in range(count):
             asked = control.ask("x", str(number))
             print(asked.cap, flush=True)  # written before it is spent, all of it
