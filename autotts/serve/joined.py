@@ -8,6 +8,7 @@ counted is kept. What others did since they last wrote is missing until they wri
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from prometheus_client import Metric
 
 from autotts.serve import measures
 
+EVERY: Final = 5.0  # seconds between two writings: one takes some milliseconds, in which no request goes on
 STALE: Final = 15.0  # seconds after which a worker that wrote nothing is taken for dead: its gauges are left out
 
 _RULES: Final = {m.name: m.joined for m in (*measures.RECORDED, *measures.READ)} | {
@@ -45,6 +47,12 @@ class Shared:
         self._folder = folder
         self._own = folder / f"{worker}.json"
         self._clock = clock
+        self._written = -math.inf
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return self._clock() - self._written >= EVERY
 
     def write(self, families: Iterable[Metric], *, last: bool = False) -> None:
         """Write this worker's figures; with `last` it says that it ends, so that its gauges no longer count."""
@@ -52,6 +60,7 @@ class Shared:
         fresh = self._own.with_suffix(".tmp")
         fresh.write_text(json.dumps(data), encoding="utf-8")
         os.replace(fresh, self._own)
+        self._written = self._clock()
 
     def others(self) -> Iterator[list[Metric]]:
         """The figures that the other workers wrote last."""

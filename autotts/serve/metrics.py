@@ -7,6 +7,7 @@ from outside (clients, reasons) are bounded: past `MOST` different values the re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -164,9 +165,10 @@ class Metrics:
         return generate_latest(cast(CollectorRegistry, _Found(found)))
 
     def save(self, *, last: bool = False) -> None:
-        """Write this worker's figures for the others: every second or so, and at its end; may run in a thread."""
-        if self._shared is not None:
-            self._shared.write(self._figures(), last=last)
+        """Write this worker's figures for the others, if it is time to; to be called every second, and at last."""
+        if self._shared is not None and (last or self._shared.due):
+            with suppress(OSError):  # a full disk: the others tell what was written before
+                self._shared.write(self._figures(), last=last)
 
     # ---------------------------------------------------------------- inside
 

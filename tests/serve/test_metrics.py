@@ -16,7 +16,7 @@ from autotts.policy.control import State
 from autotts.policy.drift import Drift
 from autotts.policy.schema import Policy
 from autotts.serve import measures
-from autotts.serve.joined import STALE, Shared
+from autotts.serve.joined import EVERY, STALE, Shared
 from autotts.serve.metrics import MOST, OTHER, Metrics, Told
 from autotts.serve.watched import Watched
 from autotts.worlds.servers.site import Standing
@@ -230,3 +230,23 @@ def test_what_a_worker_that_is_gone_counted_is_kept_and_its_gauges_are_not(tmp_p
     found = figures(one.text())
     assert found["autotts_cost_total"] == {("flops",): 1000}
     assert found["autotts_requests_open"] == {(): 0}
+
+
+def test_figures_are_written_when_it_is_time_and_at_last(tmp_path: Path) -> None:
+    clock = [100.0]
+    one, two = (Metrics(shared=Shared(tmp_path, name, lambda: clock[0])) for name in ("a", "b"))
+
+    def total() -> float:
+        return sum(figures(one.text()).get("autotts_cost_total", {}).values())
+
+    for seconds, last, expected in ((0, False, 1), (1, False, 1), (EVERY, False, 3), (1, True, 4)):
+        clock[0] += seconds
+        two.ended(told(cost=1))
+        two.save(last=last)
+        assert total() == expected
+
+
+def test_a_folder_that_is_gone_breaks_nothing(tmp_path: Path) -> None:
+    metrics = Metrics(shared=Shared(tmp_path / "gone", "a"))
+    metrics.save()
+    assert b"autotts_build_info" in metrics.text()
