@@ -13,11 +13,14 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from autotts.worlds.fake_server import FakeModel, FakeServer, Pace, echo
 from autotts.worlds.fake_server.ready import ready
@@ -95,7 +98,7 @@ def started(
     out = subprocess.DEVNULL if log is None else log.open("w")
     process = subprocess.Popen([sys.executable, *argv], cwd=ROOT, stdout=out, stderr=out, text=True, env=environ)
     try:
-        asyncio.run(answering(url, process, log))
+        answering(url, process, log)
         yield Part(name, process.pid, url, process)
     finally:
         process.terminate()
@@ -108,15 +111,22 @@ def started(
             out.close()
 
 
-async def answering(
-    url: str, process: subprocess.Popen[str] | None = None, log: Path | None = None, within: float = 60.0
-) -> None:
+def answering(url: str, process: subprocess.Popen[str], log: Path | None = None, within: float = 60.0) -> None:
     """Wait until a server answers; an error where its process ends before."""
-    async with asyncio.timeout(within), Load(url) as load:
-        while not (await load.ask(request(url, None))).status:
-            if process is not None and process.poll() is not None:
-                raise RuntimeError(f"it ended with {process.returncode} before it answered at {url}{_said(log)}")
-            await asyncio.sleep(0.05)
+    parts, until = urlsplit(url), time.monotonic() + within
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"it ended with {process.returncode} before it answered at {url}{_said(log)}")
+        asking = HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        try:
+            asking.request("GET", parts.path)
+            asking.getresponse()
+            return
+        except (OSError, HTTPException):
+            time.sleep(0.02)
+        finally:
+            asking.close()
+    raise RuntimeError(f"nobody answers at {url}{_said(log)}")
 
 
 def _said(log: Path | None) -> str:
