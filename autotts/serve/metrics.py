@@ -25,6 +25,7 @@ MOST: Final = 100  # different values of a label
 LONGEST: Final = 120  # characters of a label's value
 OTHER: Final = "other"
 LINES: Final = 1000  # kinds of requests whose figures are held at hand
+REFUSED: Final = "refused"  # how a request ends for which nothing was spent
 NONE: Final = "none"  # where a request had no arm, or its client no name
 
 _KINDS: Final = ("prompt", "cached", "generated", "cancelled")
@@ -53,6 +54,8 @@ class Told:
     fallback
         Why the request did not get what the policy chose, in a word before a colon, if more follows; empty where it
         did.
+    reason
+        Why it was refused, in a word ("rate", "queue"); by default the status.
     """
 
     endpoint: str
@@ -72,6 +75,7 @@ class Told:
     draws: int = 0
     cancelled: int = 0
     fallback: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,17 @@ class Metrics:
 
     def ended(self, told: Told) -> None:
         """A request that has begun is over."""
-        key = (told.endpoint, told.status, told.client, told.ended, told.arm, told.bin, told.fallback, told.unit)
+        key = (
+            told.endpoint,
+            told.status,
+            told.client,
+            told.ended,
+            told.arm,
+            told.bin,
+            told.fallback,
+            told.reason,
+            told.unit,
+        )
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= LINES:  # they come back, those that are needed
@@ -149,10 +163,6 @@ class Metrics:
             for counter in line.costs:
                 counter.inc(cost)
         self._spent(told.usage, cost, told.unit)
-
-    def refused(self, reason: str) -> None:
-        """A request was refused before anything was spent: "queue", "rate", "budget", ...; `ended` is told as well."""
-        self._child(measures.REFUSED, reason).inc()
 
     def reloaded(self, ok: bool) -> None:
         """The policy file was read again."""
@@ -189,6 +199,8 @@ class Metrics:
             each.append(child(measures.BINS, told.bin))
         if told.fallback:
             each.append(child(measures.FALLBACKS, told.fallback.partition(":")[0]))
+        if told.ended == REFUSED:
+            each.append(child(measures.REFUSED, told.reason or str(told.status)))
         costs = (
             (measures.COST, told.unit),
             (measures.ARM_COST, arm, told.unit),

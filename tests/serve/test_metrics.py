@@ -70,10 +70,12 @@ def test_cost_adds_up_by_arm_by_client_and_by_model_and_kind() -> None:
 
 def test_tokens_draws_and_ends_are_counted() -> None:
     metrics = Metrics()
-    metrics.begun()
-    assert figures(metrics.text())["autotts_requests_open"] == {(): 1}
+    for _ in range(3):
+        metrics.begun()
+    assert figures(metrics.text())["autotts_requests_open"] == {(): 3}
     metrics.ended(told(fallback="tools", ended="cap", first_byte=0.1, waited=0.0, routing=0.0001))
-    metrics.refused("queue")
+    metrics.ended(told(ended="refused", status=429, cost=0, usage={}, draws=0, cancelled=0, arm="", bin=""))
+    metrics.ended(told(ended="refused", status=429, reason="queue", cost=0, usage={}, draws=0, cancelled=0))
     metrics.reloaded(False)
     found = figures(metrics.text())
     assert found["autotts_tokens_total"] == {
@@ -83,12 +85,12 @@ def test_tokens_draws_and_ends_are_counted() -> None:
         ("cancelled", "S"): 40,
     }
     assert found["autotts_calls_total"] == {("S",): 8}
-    assert found["autotts_requests_total"] == {("alice", "chat", "200"): 1}
-    assert found["autotts_arm_draws_total"] == {(ARM,): 8}
-    assert found["autotts_arm_cancelled_draws_total"] == {(ARM,): 2}
-    assert found["autotts_outcomes_total"] == {("cap",): 1}
+    assert found["autotts_requests_total"] == {("alice", "chat", "200"): 1, ("alice", "chat", "429"): 2}
+    assert found["autotts_arm_draws_total"] == {(ARM,): 8, ("none",): 0}
+    assert found["autotts_arm_cancelled_draws_total"] == {(ARM,): 2, ("none",): 0}
+    assert found["autotts_outcomes_total"] == {("cap",): 1, ("refused",): 2}
     assert found["autotts_fallbacks_total"] == {("tools",): 1}
-    assert found["autotts_refused_total"] == {("queue",): 1}
+    assert found["autotts_refused_total"] == {("429",): 1, ("queue",): 1}
     assert found["autotts_policy_reloads_total"] == {("ok",): 0, ("failed",): 1}
     assert found["autotts_requests_open"] == {(): 0}
     assert found["autotts_routing_seconds_count"] == {(): 1}
@@ -188,7 +190,7 @@ def test_every_family_is_written_down_and_every_measure_is_told() -> None:
     metrics = Metrics()
     metrics.watch(watched(Account(), DRIFT))
     metrics.ended(told(fallback="tools", first_byte=0.1, waited=0.0, routing=0.0001))
-    metrics.refused("rate")
+    metrics.ended(told(ended="refused"))
     families = {family.name for family in text_string_to_metric_families(metrics.text().decode())}
     written = {measure.name.removesuffix("_total") for measure in (*measures.RECORDED, *measures.READ)}
     assert {name for name in families if name.startswith("autotts_")} == written
