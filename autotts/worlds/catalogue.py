@@ -174,11 +174,12 @@ class Catalogue:
             from autotts.worlds.openai.look import look
             from autotts.worlds.openai.world import open_openai
             from autotts.worlds.servers import Fleet
-            from autotts.worlds.servers.limits import serving
+            from autotts.worlds.servers.limits import SERVED_AT_ONCE, serving
 
             known: dict[str, Any] = {"proxies": self.proxies}
             if asking.patience is not None:
                 known["timeouts"], known["retries"] = serving(asking.patience)
+                known["start"] = SERVED_AT_ONCE
             looking = partial(look, proxies=self.proxies) if asking.patience is None else None
             opening = open_openai(entries, **options, fleet=partial(Fleet, **known), looking=looking)
         elif engine == "vllm":

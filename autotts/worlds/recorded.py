@@ -90,9 +90,8 @@ class Recording:
 
     def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, int]:
         """The node of a prompt, and the number of its problem; nothing beside it can be heeded."""
-        if context != NOTHING:
-            bare(context, "recorded answers")
-            raise InputError("salt: recorded answers are what they are")
+        if bare(context, "recorded answers").salt:
+            raise InputError("salt: recorded answers are what they are; leave it out")
         problem = self._numbers.get(prompt)
         if problem is None:
             raise InputError(f"the prompt {prompt[:60]!r} is not in the pool {self.pool.dataset}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from autotts.engine.memo import Memo, Memory
 from autotts.engine.replay import replay
 from autotts.errors import InputError, PlanError
 from autotts.strategies.arms import parse
+from autotts.worlds.context import Context
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,33 @@ def check_a_root_bounds_the_prompt(case: Case) -> None:
     assert (root.key, root.depth, root.done, root.failed) == (again.key, 0, False, False)
     for reply in case.answers(*case.draws(3)):
         assert reply.usage.prompt + reply.usage.cached <= root.tokens
+
+
+def check_a_context_is_heeded_or_refused_by_name(case: Case) -> None:
+    world, prompt = case.world, case.prompt
+    alone, _ = world.root(prompt)
+    nothing, _ = world.root(prompt, Context(fields={"user": "me", "top_p": None}))
+    assert (nothing.key, nothing.digest) == (alone.key, alone.digest)
+    for context, names in (
+        (Context(before=({"role": "system", "content": "Be brief."},)), "messages"),
+        (Context(fields={"stop": ["Q"]}), "stop"),
+        (Context(fields={"top_k": 5}), "top_k"),
+        (Context(fields={"n": 2}), "n"),
+        (Context(most=2), "max_tokens"),
+        (Context(salt="a"), "salt"),
+    ):
+        try:
+            root, state = world.root(prompt, context)
+        except InputError as error:
+            assert str(error).startswith(f"{names}: ")
+            continue
+        assert root.key != alone.key
+        assert root.tokens >= alone.tokens
+        assert (root.digest == alone.digest) == (names in ("salt", "max_tokens"))
+        order = case.order(Draw(root, case.spec()), json.loads(json.dumps(state)), key=5, prefix=root.tokens)
+        (reply,) = case.answers(order)
+        assert reply.usage.prompt + reply.usage.cached <= root.tokens
+        assert context.most is None or reply.usage.generated <= context.most
 
 
 def check_a_reply_says_what_it_took(case: Case) -> None:
@@ -336,6 +365,7 @@ def check_a_served_plan_keeps_its_cap(case: Case) -> None:
 CHECKS: dict[Callable[[Case], None], Callable[[Case], bool]] = {
     check_every_role_has_a_binding_and_a_card: lambda case: True,
     check_a_root_bounds_the_prompt: lambda case: True,
+    check_a_context_is_heeded_or_refused_by_name: lambda case: True,
     check_a_reply_says_what_it_took: lambda case: True,
     check_equal_texts_have_equal_digests: lambda case: case.says is not None,
     check_a_chunk_has_at_most_its_tokens: lambda case: case.continues,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from autotts.core.cost import ModelCard
-from autotts.core.node import Node, root_node
+from autotts.core.node import Node
 from autotts.core.world import Binding, Meter, Reply, Request
+from autotts.worlds.context import NOTHING, Context, bare, root_of
 from autotts.worlds.fake_server import FakeModel, FakeServer, Pace, Scorer, Solver, serving
 from autotts.worlds.models.entry import Entry, Scoring, Server
 from autotts.worlds.openai import open_openai
@@ -53,8 +54,8 @@ class ToyBench:
         self.cards = {role: ModelCard(role, "1") for role in toy.bindings}
         self._toy = toy
 
-    def root(self, prompt: str) -> tuple[Node, Any]:
-        return root_node(prompt, 7), None
+    def root(self, prompt: str, context: Context = NOTHING) -> tuple[Node, Any]:
+        return root_of(prompt, 7, bare(context, "toys")), None
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         return await self._toy.answer(order, states, meter)

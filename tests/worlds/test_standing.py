@@ -25,7 +25,7 @@ from autotts.worlds.servers import Fault, Fleet, Retries
 from autotts.worlds.tiny import open_tiny
 from tests.worlds.servers_fakes import KEY, URL, Clock, Peer, Talk, listening, post, scripted
 from tests.worlds.test_openai import answer, entry, run
-from tests.worlds.test_relay import CHAT, refuses, silent
+from tests.worlds.test_relay import BODY, CHAT, refuses, silent
 from tests.worlds.test_relay import Kept as Sink
 
 CARD = ModelCard("S", "1")
@@ -220,6 +220,34 @@ def test_retries_of_a_service_are_short() -> None:
     assert timeouts.first >= 60.0  # an answer that comes at once comes late
 
 
+def test_a_long_pause_that_a_server_asks_for_is_told_at_once() -> None:
+    clock = Clock()
+    asked = 0
+
+    async def handler(request: Any) -> Any:
+        import httpx
+
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            return httpx.Response(200, json={})
+        return httpx.Response(429, headers={"retry-after": "40" if asked == 1 else "2"}, json={"error": "slow down"})
+
+    async def work() -> None:
+        async with clock.fleet(scripted(handler), Retries(tries=2, first=0.01, longest=0.02, pause=10.0)) as fleet:
+            for _ in range(3):
+                with pytest.raises(Fault, match="slow down") as caught:
+                    await fleet.call([Server(URL)], post, tokens=1, what="a test")
+                assert (caught.value.kind, caught.value.status) == ("busy", 429)
+                assert 39.0 < caught.value.wait <= 40.0
+            assert (asked, clock.now < 1.0) == (1, True)
+            await clock.sleep(39.0)
+            await fleet.call([Server(URL)], post, tokens=1, what="a test")
+            assert (asked, clock.now > 41.0) == (3, True)  # a short one is waited for
+
+    clock.run(work())
+
+
 # ---------------------------------------------------------------- served policies
 
 
@@ -298,6 +326,26 @@ def test_two_entries_may_stand_for_one_model_of_one_server() -> None:
         assert world.standings()[0].calls == 2
 
     run(work, lambda server: entry(server, name="one"), lambda server: entry(server, name="two"))
+
+
+def test_two_upstreams_may_serve_models_of_one_name() -> None:
+    async def work() -> None:
+        models = [FakeModel("small", Solver(1.0))]
+        async with FakeServer(models) as first, FakeServer(models) as second:
+            both = {
+                name: Entry(name, "openai", "small", CARD, (Server(at.url),))
+                for name, at in (("a", first), ("b", second))
+            }
+            with open_openai(both, read=str) as world:
+                async with world.session():
+                    assert await world.look() == {"a": "", "b": ""}
+                    for name in "aab":
+                        root, state = world.root("What is 1 + 1?")
+                        await answer(world, Draw(root, Spec(model=name, temperature=0.0)), state)
+                        await world.relay(name, CHAT, BODY, Sink())
+                    assert [standing.calls for standing in world.standings()] == [4, 2]
+
+    asyncio.run(work())
 
 
 def test_an_address_that_is_none_is_told_when_a_session_begins() -> None:

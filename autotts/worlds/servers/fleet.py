@@ -14,12 +14,13 @@ from autotts.errors import InputError
 from autotts.worlds.models.entry import Server
 from autotts.worlds.servers.address import Address, address_of
 from autotts.worlds.servers.direct import Direct
-from autotts.worlds.servers.fault import Fault
+from autotts.worlds.servers.fault import BUSY, Fault
 from autotts.worlds.servers.limits import Retries, Timeouts
 from autotts.worlds.servers.line import Line
 from autotts.worlds.servers.link import Pace
 from autotts.worlds.servers.site import Place, Site, Standing
 from autotts.worlds.servers.waiting import Queue, Sites, Turn
+from autotts.worlds.servers.window import START
 
 if TYPE_CHECKING:
     import httpx
@@ -42,6 +43,8 @@ class Fleet:
         Seconds that only go forward (where they go back, that moment is left out), how to wait, and the jitter.
     proxies
         By scheme, and hosts without one under "no", as `urllib.request.getproxies` says.
+    start
+        Requests at once that each server is first tried with.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Fleet:
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
         proxies: Mapping[str, str] = NO_PROXIES,
+        start: int = START,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -64,6 +68,7 @@ class Fleet:
         self._timeouts = timeouts or Timeouts()
         self._retries = retries or Retries()
         self._proxies = proxies
+        self._start = start
         self._owned: dict[str, httpx.AsyncBaseTransport] = {}
         self._pace = Pace()
         self._sites: dict[tuple[str, str | None], Site] = {}
@@ -140,6 +145,7 @@ class Fleet:
         retries = retries or self._retries
         tried, took, since = 0.0, 0.0, math.inf
         while True:
+            self._refuse_pauses(sites, retries, what)
             place = await self._queue.place(sites, turn)
             begun = self._now()
             since = min(since, begun)
@@ -161,6 +167,15 @@ class Fleet:
             turn.avoid = place.site
             if not all(site.down for site, _ in sites):  # those are probed by one call at a time, at their own pace
                 await self._sleep(self._rng.uniform(0, _longest(tried, retries)))
+
+    def _refuse_pauses(self, sites: Sites, retries: Retries, what: str) -> None:
+        """A `Fault` where all servers have asked to be left alone for longer than a call may wait."""
+        left = min(site.paused_until for site, _ in sites) - self._now()
+        if left > retries.pause:
+            reasons = "; ".join(site.last for site, _ in sites)
+            raise Fault(
+                f"{what}: its servers want a pause of {left:.0f} s: {reasons}", kind=BUSY, wait=left, status=429
+            )
 
     async def _attempt(self, place: Place, attempt: Callable[[Line], Awaitable[T]], server: Server) -> T:
         """One attempt; its place is left however it ends, but where it is the caller who judges."""
@@ -193,7 +208,7 @@ class Fleet:
 
     def _again(self, fault: Fault, retries: Retries) -> bool:
         """Whether the budget of retries has room for one more, which is counted then."""
-        if fault.kind == "busy":
+        if fault.kind == BUSY:
             return True  # it costs the server next to nothing, and its window and its pauses hold it back
         if self._retried >= retries.spare + retries.share * self._calls:
             return False
@@ -217,7 +232,7 @@ class Fleet:
             self._sites[name].narrow(server)
         else:
             address = address_of(server)
-            self._sites[name] = Site(server, address, self._wire(address))
+            self._sites[name] = Site(server, address, self._wire(address), self._start)
         self._known[server] = self._sites[name]
         return self._known[server]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
+
+SERVED_AT_ONCE: Final = 256  # requests that a server is first tried with where others wait for its answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Retries:
         of the time is borne, and one that always fails is not hammered.
     patience
         Seconds that a call waits for a server when all are dead.
+    pause
+        Seconds that servers may ask to be left alone and a call waits for them; where all ask for more it fails.
     rest
         Seconds between two probes of a dead server, at most.
     within
@@ -46,6 +52,7 @@ class Retries:
     spare: int = 10
     share: float = 0.5
     patience: float = 60.0
+    pause: float = math.inf
     rest: float = 15.0
     within: float = 120.0
     blames: bool = True
@@ -59,5 +66,5 @@ def serving(patience: float) -> tuple[Timeouts, Retries]:
     patience
         Seconds after which a request to servers that are all dead fails.
     """
-    retries = Retries(tries=4, first=0.05, longest=0.5, patience=patience, rest=1.0, within=30.0)
+    retries = Retries(tries=4, first=0.05, longest=0.5, patience=patience, pause=10.0, rest=1.0, within=30.0)
     return Timeouts(connect=min(2.0, max(patience, 0.1))), retries

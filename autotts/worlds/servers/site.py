@@ -14,7 +14,7 @@ from autotts.worlds.servers.address import Address
 from autotts.worlds.servers.circuit import Circuit
 from autotts.worlds.servers.fault import BUSY, REFUSED, REQUEST, TIMEOUT, Fault
 from autotts.worlds.servers.limits import Retries
-from autotts.worlds.servers.window import Minute, Share, Window
+from autotts.worlds.servers.window import START, Minute, Share, Window
 from autotts.worlds.servers.wire import Wire
 
 
@@ -33,10 +33,10 @@ class Standing:
 class Site:
     """The state of one address and key."""
 
-    def __init__(self, server: Server, address: Address, wire: Wire) -> None:
+    def __init__(self, server: Server, address: Address, wire: Wire, start: int = START) -> None:
         self.address: Final = address
         self.wire: Final = wire
-        self.window: Final = Window(server.most)
+        self.window: Final = Window(server.most, start)
         self.requests: Final = Minute(server.requests_per_minute)
         self.tokens: Final = Minute(server.tokens_per_minute)
         self.circuit: Final = Circuit()

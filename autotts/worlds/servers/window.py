@@ -19,9 +19,9 @@ class Window:
     one more slowly. Refusals of requests that were begun before it was last cut do not cut it again.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, start: int = START) -> None:
         self.most = most
-        self.size = float(max(1, min(START, most)))
+        self.size = float(max(1, min(start, most)))
         self._slow_from = math.inf
         self._refused = 1.0  # the share of late
         self._begun = 0
