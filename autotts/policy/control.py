@@ -133,9 +133,10 @@ def checked(policy: Policy, wish: Wish) -> None:
     BudgetError
         It names the cheapest arms and what they cost.
     """
+    least = policy.frontier[0].expected.cost
     for value in (wish.effort, wish.cap):
-        if value is not None:
-            routing.shares(policy, policy.difficulty.bins[0], value)
+        if value is not None and value < least:
+            routing.settings_at(policy, value)
 
 
 def known(cost: float | None, effort: float) -> float:
