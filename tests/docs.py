@@ -8,6 +8,7 @@ from pathlib import Path
 from autotts.core.strategy import Knob, Options, Range, Role, knobs
 from autotts.serve.measures import READ, RECORDED, Measure
 from autotts.strategies import STRATEGIES
+from tests import policy_schema
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "strategies.md"
 METRICS = PAGE.with_name("metrics.md")
@@ -95,10 +96,11 @@ def _table(measures: Sequence[Measure]) -> list[str]:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages and the JSON Schema."""
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(strategies(), encoding="utf-8")
     METRICS.write_text(metrics(), encoding="utf-8")
+    policy_schema.PAGE.write_text(policy_schema.schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from autotts.core.strategy import Strategy
 from autotts.errors import InputError
 from autotts.policy import check, routing
 from autotts.policy.entries import Arm, Bound, Control, Difficulty, Entry, Made, Setting, TaskName
 from autotts.policy.files import dumps, parse_json, read_json, write_atomic
+from autotts.policy.order import Order
 from autotts.policy.perprompt import Floats
 from autotts.policy.reading import FORMAT, explained, refusals
 from autotts.policy.seen import Seen
@@ -40,12 +41,14 @@ class Policy(Entry):
         What a reader must know to obey the policy; a reader refuses what it does not know.
     task
         What the policy was made for.
-    models, scorers
-        The roles that draw, and those that score, as arms name them.
+    models
+        The roles that draw, by the names that arms use.
+    scorers
+        The roles that score, likewise.
     unit
         What costs are counted in. Amounts are in its smallest parts: a FLOP, a token, a call, 1e-12 s, 1e-12 dollars.
     arms
-        By id.
+        The arms by id, which routes name.
     difficulty
         How prompts are told apart.
     frontier
@@ -80,6 +83,8 @@ class Policy(Entry):
     evidence: dict[str, Any] = Field(default={})
     made: Made = Made()
 
+    _order: Order = PrivateAttr(default_factory=Order)
+
     @classmethod
     def load(cls, path: str | Path) -> Policy:
         """Read and validate a policy file.
@@ -106,6 +111,7 @@ class Policy(Entry):
         except ValidationError as error:
             raise InputError(f"{where}: {explained(error)}") from None
         check.check(policy, where)
+        policy._order = Order(data)
         return policy
 
     def save(self, path: str | Path) -> None:
@@ -114,11 +120,11 @@ class Policy(Entry):
         write_atomic(Path(path), self.dumps())
 
     def dumps(self) -> str:
-        """The text of the policy file."""
+        """The text of the policy file; keys stand as in the file that it was read from."""
         try:
             # Not in JSON mode, which would write null for NaN. A policy without a controller stays without the key.
             absent = {key for key in ("controller", "seen") if getattr(self, key) is None}
-            return dumps(self.model_dump(exclude=absent)) + "\n"
+            return dumps(self._order.of(self.model_dump(exclude=absent))) + "\n"
         except ValueError as error:
             raise InputError(f"policy: expected finite numbers only: {error}") from None
 

@@ -28,9 +28,20 @@ SLACK: Final = 1e-5  # of an edge: edges are written with six digits, and logari
 class Seen(BaseModel):
     """The spread of each feature over the prompts of a study.
 
-    `edges` are the least value, the deciles and the largest, each once, ascending; `upto` the share of the prompts up
-    to each. `n` is how many equal prompts the prompts are worth, weighted as they are. The `version` is that of the
-    features: those of another version are not compared.
+    Parameters
+    ----------
+    version
+        Of the features; those of another version are not compared.
+    prompts
+        How many there were.
+    n
+        How many equal prompts these are worth, weighted as they are.
+    features
+        Names of what is compared.
+    edges
+        Of each feature its least value, its deciles and its largest, each once, ascending.
+    upto
+        The share of the prompts up to each edge.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)

@@ -34,10 +34,40 @@ HOTTEST: Final = 10.0  # temperature, and the inverse of the coldest
 
 
 class LevelModel(BaseModel):
-    """A learned level, as it stands in a policy file. `kind` "constant" answers the prior, and `why` says why.
+    """A learned level, as it stands in a policy file.
 
-    `coefficients` has a row for each level and a column for each standardised feature, then, if `squares`, for each
-    of their squares. `confusion[i][j]` counts prompts of level i that were taken for level j, out of fold.
+    Parameters
+    ----------
+    kind
+        "logistic" looks at the prompt, "constant" answers the prior.
+    why
+        Why it is constant.
+    version
+        Of the features.
+    features
+        Names of the features that it looks at.
+    levels
+        The levels, ascending.
+    prior
+        Share of each level in the traffic.
+    mean, scale
+        What each feature is standardised by.
+    squares
+        Whether the squares of standardised features are looked at too.
+    coefficients
+        A row for each level, and a column for each standardised feature, then for each of their squares.
+    intercepts
+        One a level.
+    temperature
+        What logits are divided by, so that probabilities are calibrated.
+    strength
+        Of the regularisation that cross-validation chose (C).
+    n
+        Prompts that it was learned on.
+    accuracy, calibration_error
+        Out of fold, of the most probable level.
+    confusion
+        `confusion[i][j]` counts prompts of level i that were taken for level j, out of fold.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)

@@ -27,9 +27,21 @@ LARGEST: Final = 1e6  # of a coefficient: far above what regularisation lets thr
 class Linear(BaseModel):
     """Logits that are linear in standardised features: `intercepts + loadings @ (directions @ x + n-grams)`.
 
-    `uses` are the columns that x is made of. `directions` has a row for each latent difficulty, `loadings` a row for
-    each arm; without loadings each arm has its own direction. `ngrams` maps a bucket to its weight in each direction; a
-    prompt's different buckets count 1 over the root of how many these are.
+    Parameters
+    ----------
+    type
+        Names this kind of member.
+    uses
+        The columns that x is made of.
+    intercepts
+        One for each arm.
+    directions
+        A row for each latent difficulty.
+    loadings
+        A row for each arm; without loadings each arm has its own direction.
+    ngrams
+        Maps a bucket to its weight in each direction; a prompt's different buckets count 1 over the root of how many
+        these are.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
@@ -100,7 +112,20 @@ class Linear(BaseModel):
 class Ensemble(BaseModel):
     """Boosted trees of one arm, one after another: a node goes `left` where its feature is at most its threshold.
 
-    `roots` are the nodes where trees begin; a leaf has feature -1 and its `value`, learning rate included.
+    Parameters
+    ----------
+    base
+        The logit before any tree.
+    roots
+        The nodes where trees begin.
+    feature
+        Of each node its feature, a place in `uses`; -1 for a leaf.
+    threshold
+        Of each node.
+    left, right
+        Of each node its children, which stand after it.
+    value
+        What a leaf adds, learning rate included.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
@@ -160,7 +185,17 @@ class Ensemble(BaseModel):
 
 
 class Trees(BaseModel):
-    """Boosted trees on raw features, an ensemble for each arm. Features are compared as 32-bit floats, as learned."""
+    """Boosted trees on raw features, which are compared as 32-bit floats, as learned.
+
+    Parameters
+    ----------
+    type
+        Names this kind of member.
+    uses
+        The columns that features stand for.
+    ensembles
+        One for each arm.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
 

@@ -52,7 +52,17 @@ class Table:
 
 
 class Score(BaseModel):
-    """A candidate's figures out of fold, over measured cells; `gain` is the log loss saved over the constant (nats)."""
+    """A candidate's figures out of fold, over measured cells.
+
+    Parameters
+    ----------
+    name
+        The candidate's kind.
+    log_loss, brier, calibration_error
+        Of its calibrated predictions; log loss in nats.
+    gain, gain_low, gain_high
+        The log loss that it saves over the constant, with its 95 % interval.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
 
@@ -66,13 +76,44 @@ class Score(BaseModel):
 
 
 class Performance(BaseModel):
-    """A learned performance, as it stands in a policy file. `why` says why its `kind` was chosen.
+    """A learned performance, as it stands in a policy file.
 
-    `columns` are the dense features of `groups`, embeddings times `basis` last, with what prompts learned on had:
-    `mean` and `scale`, and `least` and `most` (quantiles of 1 and 99 %). `odd` is how many columns outside these a
-    prompt like them may have. `members` give logits, whose mean is calibrated: `slope * mean + shift`, a shift for each
-    arm. `upto` and `gaps` are the bins in which calibration was checked, and `counts` the prompts each arm was measured
-    on. `cost_*` give the logarithm of the cost.
+    Parameters
+    ----------
+    format
+        Names this form and its version.
+    kind
+        The candidate that was chosen.
+    why
+        Why it was.
+    groups
+        Groups of features that it looks at, with their versions.
+    arms
+        Keys of the arms that it knows.
+    columns
+        The dense features of `groups`, embeddings times `basis` last.
+    basis
+        What embeddings are multiplied by: a row for each of their numbers.
+    mean, scale
+        What each column is standardised by.
+    least, most
+        The range of each column among prompts learned on: quantiles of 1 and 99 %.
+    odd
+        How many columns outside that range a prompt like them may have.
+    members
+        What gives logits; their mean m is calibrated, to slope * m + shift.
+    slope, shift
+        Of the calibration; a shift for each arm.
+    upto, gaps
+        The bins of predictions in which calibration was checked, and how far off it was in each.
+    counts
+        Prompts that each arm was measured on.
+    cost_intercepts, cost_coefficients
+        The logarithm of each arm's cost in parts: one number, and weights of the standardised columns.
+    scores
+        Figures of all candidates.
+    n
+        Prompts that it was learned on.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, strict=True)
