@@ -17,6 +17,13 @@ With the default allowance of 6 that is at most 2 % over after 300 requests, wha
 would probably not fit under the cap is not begun: a cheaper setting is taken. Where even the cheapest does not fit,
 answers come from last offers: such a request gets half a budget, so that others can run to their end.
 
+A request may wish for another effort and for a cap of its own. More effort is granted as long as a quarter of what the
+account should hold is left to others, so the mean settles at the budget though all wish for the best. What a wish has
+capped teaches nothing about costs.
+
+Parts can be given to and taken from an account that several controllers share (`give`, `take`); what is said above
+then holds for all of them together, with one allowance. Another policy may be adopted, without a second allowance.
+
 Nothing here asks a clock or a random source: the same requests, told in the same order, are routed in the same way.
 """
 
