@@ -1,4 +1,4 @@
-"""The order of keys in a file, kept through reading and writing; those that this version does not know have theirs too."""
+"""The order of keys in a file, kept through reading and writing, also of keys that this version does not know."""
 
 from __future__ import annotations
 
