@@ -171,7 +171,8 @@ def root_of(prompt: str, tokens: int, context: Context) -> Node:
     >>> alone.key == root_node("1+1", 4).key, alone.key == root_of("1+1", 4, Context(salt="a")).key
     (True, False)
     """
-    node, digest = root_node(prompt, tokens), digest_of(prompt, context)
+    node = root_node(prompt, tokens)
+    digest = digest_of(prompt, context) if context.before or context.fields else node.digest
     if digest == node.digest and context.most is None and not context.salt:
         return node
     rest = json.dumps([context.salt, context.most]).encode()

@@ -281,7 +281,7 @@ def test_fields_that_a_strict_server_refuses_are_left_out() -> None:
 
 def test_a_prompt_that_can_fit_nowhere_is_an_input_error() -> None:
     async def work(_: FakeServer, world: OpenAI) -> None:
-        with pytest.raises(InputError, match="has 60 words; model 'short' reads up to 40"):
+        with pytest.raises(InputError, match="has 40 words or more; model 'short' reads up to 40"):
             world.root("word " * 60)
 
     run(work, lambda server: entry(server, "short", context=40))

@@ -180,7 +180,7 @@ def test_the_name_of_a_binding_changes_with_what_changes_draws() -> None:
 
 def test_bounds_on_the_tokens_of_a_prompt() -> None:
     prompt = "Wie groß ist π? " * 9
-    assert fewest_tokens(Partial(prompt)) == 36
+    assert (fewest_tokens(Partial(prompt), 99), fewest_tokens(Partial(prompt), 9)) == (36, 9)
     assert most_tokens(TEXT, Partial(prompt), "") == len(f"Q: {prompt}\nA:".encode()) + 16
     assert most_tokens(ENTRY, Partial(prompt), "Box it.") > most_tokens(TEXT, Partial(prompt), "")
 

@@ -185,9 +185,14 @@ def _most_of(message: Mapping[str, Any]) -> int:
     )  # calls of tools are written out
 
 
-def fewest_tokens(path: Partial) -> int:
-    """The fewest tokens that a prompt can take: hardly a tokenizer joins words."""
-    return len(path.prompt.split()) + sum(len(words_of(message).split()) for message in path.context.before)
+def fewest_tokens(path: Partial, most: int) -> int:
+    """The fewest tokens that a prompt can take, counted up to `most`: hardly a tokenizer joins words."""
+    count = 0
+    for text in (path.prompt, *map(words_of, path.context.before)):
+        count += min(most, len(text.split(None, most)))  # a prompt may have millions
+        if count >= most:
+            return most
+    return count
 
 
 def balanced(text: str, opened: int) -> str | None:

@@ -125,14 +125,13 @@ class OpenAI:
         if context.most is not None and all(context.most >= self.entries[role].max_tokens for role in self.models):
             context = replace(context, most=None)
         path = Partial.root(prompt, context)
-        least = fewest_tokens(path)
         for entry in self.entries.values():
             if entry.draws:
                 check_asked(entry, path)
-            if entry.context is not None and least >= entry.context:
+            if entry.context is not None and fewest_tokens(path, entry.context) >= entry.context:
                 raise InputError(
-                    f"the prompt {prompt[:40]!r}... has {least} words; model {entry.name!r} reads up to "
-                    f"{entry.context} tokens, the answer included: shorten it or leave this model out"
+                    f"the prompt {prompt[:40]!r}... has {entry.context} words or more; model {entry.name!r} reads up "
+                    f"to {entry.context} tokens, the answer included: shorten it or leave this model out"
                 )
         most = max(most_tokens(entry, path, self._instruction) for entry in self.entries.values())
         return root_of(prompt, most, context), path.asked()
