@@ -90,7 +90,8 @@ def read(endpoint: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> 
         )
     chat = endpoint == CHAT
     prompt, before, plainly, media = _conversation(given) if chat else (*_prompts(given), "")
-    plainly = plainly or _plain_field(given)
+    by_field = _plain_field(given)  # even where the prompt says so already: it checks them
+    plainly = plainly or by_field
     seed = given.get("seed")
     if seed is not None and (type(seed) is not int or not -(1 << 63) <= seed < 1 << 63):
         raise _wrong("seed", "a whole number of 64 bits", seed)

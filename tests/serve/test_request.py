@@ -154,3 +154,10 @@ def test_what_contradicts_or_makes_no_sense_is_refused_by_its_name(
     found = refused(CHAT, {"model": "auto", "messages": QUESTION} | body, headers)
     assert (found.status, found.param) == (400, param)
     assert "expected" in str(found)
+
+
+def test_fields_are_checked_also_where_the_prompt_asks_for_a_plain_draw() -> None:
+    for prompt in (["one", "two"], [1, 2, 3]):
+        with pytest.raises(Refused) as caught:
+            read(TEXT, {"model": "auto", "prompt": prompt, "n": "text"}, {})
+        assert caught.value.param == "n"
