@@ -23,14 +23,14 @@ def vector(tokens: Sequence[str], size: int) -> list[float]:
     return [value / length for value in found] if length else [1.0, *found[1:]]
 
 
-def vectors(texts: Sequence[Sequence[str]], size: int, form: Mapping[str, Any]) -> list[dict[str, Any]]:
+def vectors(texts: Sequence[Sequence[str]], most: int, form: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The `data` of an answer at /v1/embeddings; `Refused` for a form of numbers or a size that is not known."""
-    size = size if form.get("dimensions") is None else form["dimensions"]
+    size = most if form.get("dimensions") is None else form["dimensions"]
     coded = form.get("encoding_format") or "float"
     if coded not in ("float", "base64"):
         raise Refused(400, "encoding_format: expected float or base64", param="encoding_format")
-    if not isinstance(size, int) or size < 1:
-        raise Refused(400, "dimensions: expected a whole number >= 1", param="dimensions")
+    if type(size) is not int or not 1 <= size <= most:
+        raise Refused(400, f"dimensions: expected a whole number from 1 to {most}", param="dimensions")
     rows = [vector(tokens, size) for tokens in texts]
     told: Sequence[object] = [_packed(row) for row in rows] if coded == "base64" else rows
     return [{"index": i, "object": "embedding", "embedding": one} for i, one in enumerate(told)]

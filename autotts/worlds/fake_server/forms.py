@@ -45,6 +45,9 @@ LACKING: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+_MOST_LIKELY = 20  # alternatives of a token, as in vLLM
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """A prompt and the answer so far, as text and as the tokens of both."""
@@ -144,6 +147,8 @@ class Reading:
         logprobs = None if form.get("logprobs") in (None, False) else self._whole(form, "logprobs", 0, least=None)
         if chat and logprobs is not None:
             logprobs = self._whole(form, "top_logprobs", 0, least=0)
+        if logprobs is not None and logprobs > _MOST_LIKELY:
+            raise self._wrong(f"logprobs: expected at most {_MOST_LIKELY} of them", "logprobs")
         return Asked(
             model=model,
             chat=chat,

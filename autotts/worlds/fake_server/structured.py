@@ -13,6 +13,7 @@ from autotts.worlds.fake_server.refused import Refused
 ANY: Final[Mapping[str, Any]] = {"type": "object"}
 _NUMBER: Final = re.compile(r"(?<![\w.])-?\d+")
 _BOXED: Final = re.compile(r"\\boxed\{([^{}]*)\}")
+_MOST: Final = 1000  # items of a list, or characters, that a schema may ask for
 _DEEPEST: Final = 8  # a schema that names itself is left where it may be left
 _UNKNOWN: Final = ("pattern", "format", "multipleOf", "not", "if", "allOf", "prefixItems", "contains", "uniqueItems")
 
@@ -70,7 +71,7 @@ def wanted(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def arguments(call: Call, prompt: str) -> str:
     """The JSON of a call's arguments, from the last message of the user in a prompt."""
     asked = prompt.rpartition("<|user|>\n")[2].partition("\n<|")[0]
-    return json.dumps(_Writer(call.schema, asked).value(call.schema))
+    return _made(call.schema, asked)
 
 
 def written(schema: Mapping[str, Any], said: str) -> str:
@@ -86,7 +87,15 @@ def written(schema: Mapping[str, Any], said: str) -> str:
     except ValueError:
         pass
     found = _BOXED.findall(said)
-    return json.dumps(_Writer(schema, found[-1] if found else said).value(schema))
+    return _made(schema, found[-1] if found else said)
+
+
+def _made(schema: Mapping[str, Any], text: str) -> str:
+    """JSON of a schema; `Refused` for what is no schema."""
+    try:
+        return json.dumps(_Writer(schema, text).value(schema))
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise _wrong(f"expected a schema, found something else: {error}") from None
 
 
 class _Writer:
@@ -132,16 +141,16 @@ class _Writer:
 
     def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
-        match kind if isinstance(kind, str) else next(iter(kind)):
+        match kind if isinstance(kind, str) else next(iter(kind), None):
             case "object":
                 properties = schema.get("properties", {})
                 names = schema.get("required", properties)
                 return {name: self.value(properties.get(name, True), depth + 1) for name in names}
             case "array":
-                count = max(schema.get("minItems", 0), int(depth <= _DEEPEST))
+                count = min(max(schema.get("minItems", 0), int(depth <= _DEEPEST)), _MOST)
                 return [self.value(schema.get("items", True), depth + 1) for _ in range(count)]
             case "string":
-                return self._text.ljust(schema.get("minLength", 0))[: schema.get("maxLength")]
+                return self._text.ljust(min(schema.get("minLength", 0), _MOST))[: schema.get("maxLength")]
             case "integer":
                 return self._number(schema)
             case "number":
