@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from tests.serve.served import Served, backend, served, tokens
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 SCRIPTS = Path(__file__).parent / "clients"
+TOKENS = re.compile(r'^autotts_tokens_total\{.*?kind="(\w+)".*?\} (\S+)$', re.MULTILINE)
 KEY = "sk-a-clients-key"
 ALONE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # no network
 PACKAGES = {
@@ -67,6 +71,15 @@ def run(python: str, client: str, url: str, home: Path) -> dict[str, Any]:
     return told
 
 
+def metered(server: Served) -> tuple[int, int]:
+    """The tokens that the server's own metrics tell of: those of prompts, and those that were generated."""
+    found: Counter[str] = Counter()
+    with urllib.request.urlopen(f"{server.url.removesuffix('/v1')}/metrics") as answer:
+        for kind, value in TOKENS.findall(answer.read().decode()):
+            found[kind] += int(float(value))
+    return found["prompt"] + found["cached"], found["generated"] + found["cancelled"]
+
+
 @pytest.mark.parametrize("client", PACKAGES)
 def test_a_client_works_unchanged_and_is_told_of_every_token(
     client: str, server: Served, pythons: tuple[str, ...], tmp_path: Path
@@ -75,11 +88,13 @@ def test_a_client_works_unchanged_and_is_told_of_every_token(
     if not able:
         pytest.skip(f"none of {', '.join(pythons)} has {PACKAGES[client]}")
     for python in able:
-        before = tokens(server.backend)
+        before, metered_before = tokens(server.backend), metered(server)
         told = run(python, client, server.url, tmp_path)
-        after = tokens(server.backend)
+        after, metered_after = tokens(server.backend), metered(server)
         counted = (after.prompt - before.prompt, after.generated - before.generated)
-        assert (told["prompt"], told["completion"]) == counted, (python, told["notes"])
+        assert (told["prompt"], told["completion"]) == counted, python
+        measured = [b - a for a, b in zip(metered_before, metered_after, strict=True)]
+        assert measured == [counted[0] - told["embedded"], counted[1]], python  # they tell of models that draw or score
         assert told["requests"] > 0
 
 

@@ -45,13 +45,6 @@ def check_arms_are_those_of_the_policy(seen: Seen) -> None:
     assert arms == {"auto-fast": "one", "auto": "vote", "auto-best": "best_of_n"}
 
 
-def check_reasoning_tokens_are_told_where_a_policy_chooses(seen: Seen) -> None:
-    answer = chat.create(model="auto", messages=ASKED)
-    seen.take(answer.usage)
-    details = answer.usage.completion_tokens_details
-    assert details is not None and details.reasoning_tokens == 0
-
-
 def check_async(seen: Seen) -> None:
     async def work() -> None:
         async with openai.AsyncOpenAI(base_url=URL, api_key=KEY, max_retries=0) as there:
@@ -278,7 +271,7 @@ def check_text_completions(seen: Seen) -> None:
 def check_embeddings(seen: Seen) -> None:
     found = client.embeddings.create(model="embedder", input=[SUM, "What is 12 + 30 * 3?"])
     assert len(found.data) == 2 and len(found.data[0].embedding) == 16 and found.data[1].index == 1
-    seen.take(found.usage)
+    seen.take(found.usage, embedded=True)
 
 
 # ---------------------------------------------------------------- errors

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 URL = os.environ["CLIENT_URL"]  # up to the version
@@ -31,18 +31,19 @@ CALLING = [{"role": "user", "content": "Use the tool add: what is 12 + 30?"}]
 
 @dataclass
 class Seen:
-    """The tokens that a client was told of."""
+    """The tokens that a client was told of; `embedded` are those of texts that were made vectors."""
 
     prompt: int = 0
     completion: int = 0
+    embedded: int = 0
     requests: int = 0
-    notes: list[str] = field(default_factory=list)
 
-    def take(self, usage: Any) -> None:
+    def take(self, usage: Any, *, embedded: bool = False) -> None:
         """Add a `usage`: an object or a mapping."""
         told = usage if isinstance(usage, dict) else usage.model_dump()
         self.prompt += told["prompt_tokens"]
         self.completion += told.get("completion_tokens") or 0
+        self.embedded += told["prompt_tokens"] * embedded
         self.requests += 1
         assert told["total_tokens"] == told["prompt_tokens"] + (told.get("completion_tokens") or 0), told
 
@@ -61,8 +62,7 @@ def run(checks: Sequence[Check]) -> None:
             check(seen)
         except Exception:
             failed[check.__name__] = traceback.format_exc(limit=-4)
-    told = {"failed": failed, "prompt": seen.prompt, "completion": seen.completion, "requests": seen.requests}
-    print("\n" + json.dumps(told | {"notes": seen.notes}))
+    print("\n" + json.dumps({"failed": failed, **asdict(seen)}))
 
 
 def refused(kind: type[Exception], work: Callable[[], Any]) -> Any:
