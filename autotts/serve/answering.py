@@ -23,8 +23,8 @@ from autotts.serve.purses import Exhausted
 from autotts.serve.refused import Busy, Refused
 from autotts.serve.reply import Reply
 from autotts.serve.request import Request, read
-from autotts.serve.said import ALIVE, Form
-from autotts.serve.sending import Gone, Patient, Receive, Send, listen
+from autotts.serve.said import ALIVE, Block, Form
+from autotts.serve.sending import Gone, HangUp, Patient, Receive, Send, listen
 from autotts.serve.service import Service
 from autotts.serve.tally import Tally
 
@@ -88,7 +88,7 @@ class Completions:
         request = read(self._endpoint, read_object(raw, service.settings.bounds), headers)
         async with (
             listen(receive) as gone,
-            service.gate.room(client, within=_left(service, request), hang_up=gone) as waited,
+            service.gate.room(client, within=_left(service, request), hang_up=gone.event) as waited,
         ):
             course.waited = waited
             begun = time.monotonic()
@@ -101,14 +101,14 @@ class Completions:
             async with self._paid(ruling, client, ruled, course) as paid:
                 await self._work(paid, reply, gone, course)
 
-    async def _work(self, ruled: Ruled, reply: Reply, gone: asyncio.Event, course: Course) -> None:
+    async def _work(self, ruled: Ruled, reply: Reply, gone: HangUp, course: Course) -> None:
         """Have the backend answer itself, or run the plan; the plan where the backend is not there."""
         service = self._service
         told = block(service, ruled)
         course.arm, course.fallback = told.arm, told.fallback
         way = passage(service, ruled)
         if way is not None:
-            left = await self._pass(way, ruled, reply, gone, course)
+            left = await self._pass(way, ruled, reply, gone, course, told)
             if left is None:
                 self._keep(ruled, None, reply, course)
                 return
@@ -119,11 +119,11 @@ class Completions:
         self._keep(ruled, done, reply, course)
 
     async def _pass(
-        self, way: Passage, ruled: Ruled, reply: Reply, gone: asyncio.Event, course: Course
+        self, way: Passage, ruled: Ruled, reply: Reply, gone: HangUp, course: Course, told: Block
     ) -> Ruled | None:
         """Let the backend answer; what is left to do where it cannot."""
         try:
-            course.ended = await carry(self._service, ruled, way, reply, gone, course.tally)
+            course.ended = await carry(self._service, ruled, way, reply, gone, course.tally, told)
         except AutottsError as error:
             if isinstance(error, Refused | Gone) or reply.status or ruled.direct or ruled.request.plainly:
                 raise
@@ -144,9 +144,9 @@ class Completions:
                 row |= {"answer": done.block.answer, "confidence": done.block.confidence, "text": done.text.text}
             self._service.kept.keep(row)
 
-    async def _plan(self, ruled: Ruled, reply: Reply, gone: asyncio.Event, tally: Tally) -> Done:
+    async def _plan(self, ruled: Ruled, reply: Reply, gone: HangUp, tally: Tally) -> Done:
         request = ruled.request
-        work = asyncio.ensure_future(obey(self._service, ruled, tally, gone))
+        work = asyncio.ensure_future(obey(self._service, ruled, tally, gone.event))
         form = Form(self._endpoint, request.body["model"])
         try:
             if request.stream:
@@ -157,7 +157,7 @@ class Completions:
             return done
         finally:
             if not work.done():  # the client is gone: the plan ends with its bill
-                gone.set()
+                gone.happened()
                 await asyncio.wait([work])
             if not work.cancelled():
                 work.exception()

@@ -18,7 +18,7 @@ from autotts.serve.metrics import CONTENT_TYPE
 from autotts.serve.ready import Ready
 from autotts.serve.refused import Refused
 from autotts.serve.request import CHAT, TEXT
-from autotts.serve.service import Service, names
+from autotts.serve.service import Service
 
 
 def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
@@ -33,7 +33,7 @@ def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncCon
         name = asking.path_params["name"]
         found = [one for one in _listed(service) if one["id"] == name]
         if not found:
-            raise Refused(404, f"model: expected one of {', '.join(names(service.policy))}, found {name[:80]!r}")
+            raise Refused(404, f"model: expected one of {', '.join(service.names)}, found {name[:80]!r}")
         return JSONResponse(found[0])
 
     async def health(_: Asking) -> Response:
@@ -72,7 +72,7 @@ def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncCon
 
 def _listed(service: Service) -> list[dict[str, Any]]:
     same: Mapping[str, Any] = {"object": "model", "created": service.since, "owned_by": "autotts"}
-    return [{"id": name, **same} for name in names(service.policy)]
+    return [{"id": name, **same} for name in service.names]
 
 
 async def _refused(_: Asking, error: Exception) -> Response:

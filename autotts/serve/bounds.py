@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from autotts.serve.refused import Refused
-from autotts.serve.sending import Gone, Message, Receive
+from autotts.serve.sending import Gone, Message, Receive, within
 
 _DIGITS: Final = 20  # of a whole number: those of the largest of 64 bits
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # the last one may have no end
@@ -65,8 +64,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bounds: Bounds
     if announced > bounds.bytes and (announced > bounds.bytes * bounds.patience or "expect" in headers):
         raise _too_long(bounds, announced)
     try:
-        async with asyncio.timeout(bounds.seconds):
-            body = await _gather(receive, bounds)
+        body = await within(_gather(receive, bounds), bounds.seconds)
     except TimeoutError:
         raise Refused(
             408, f"body: expected it within {bounds.seconds:g} s, it was not at its end then", headers=_CLOSE

@@ -14,7 +14,6 @@ from autotts.serve.reply import Reply
 from autotts.serve.sending import Gone, Patient, Receive, Send, listen
 from autotts.serve.service import PLAIN, Service
 from autotts.serve.through import Gathered
-from autotts.worlds.relay import relay_of
 from autotts.worlds.servers.fault import Fault
 
 _PATH: Final = "/embeddings"
@@ -45,13 +44,13 @@ class Embeddings:
         body = read_object(raw, service.settings.bounds)
         role = str(body.get("model", "")).removeprefix(PLAIN)
         role, known = (role, True) if role in service.policy.models else (next(iter(service.policy.models)), False)
-        relay = relay_of(service.world, role)
+        relay = service.relays[role]
         if relay is None:
             raise Refused(404, "the embedded models make no embeddings; serve with --upstream URL or --models FILE")
         if known:
             body = {**body, "model": relay.entries[role].served}
         sink = Gathered()
-        async with listen(receive) as gone, service.gate.room(client, hang_up=gone):
+        async with listen(receive) as gone, service.gate.room(client, hang_up=gone.event):
             try:
                 await relay.relay(role, _PATH, body, sink)
             except Fault as fault:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from autotts.errors import AutottsError
 from autotts.policy.controller import Controller
-from autotts.policy.drift import Watch as Drifting
 from autotts.policy.schema import Policy
 from autotts.serve import bank, purses, reload
 from autotts.serve.bank import Bank, account_of
@@ -53,7 +55,22 @@ class Beside:
 async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterator[None]:
     """The scope in which a service answers; it is left when the last request has ended."""
     changes = Changes()
-    watch = reload.Watch(beside.path, service.policy, lambda policy: _take(service, policy, beside), log.warning)
+    shared: Bank | None = None
+
+    async def take(policy: Policy) -> None:
+        """Obey another policy from the next request on; one that cannot be is refused, and nothing changes."""
+        try:
+            if shared is None:
+                service.ruling.adopt(policy, beside.budget)
+            else:
+                await shared.adopt(policy, beside.budget, partial(Holder, beside.engine))
+        except AutottsError:
+            service.metrics.reloaded(False)
+            raise
+        service.obey(policy)
+        service.metrics.reloaded(True)
+
+    watch = reload.Watch(beside.path, service.policy, take, log.warning)
 
     async def tend() -> None:
         changes.look(service.watched)
@@ -77,16 +94,6 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         await stack.enter_async_context(beating(tend, TEND))
         stack.callback(service.metrics.save, last=True)
         await stack.enter_async_context(watch.watching())
+        gc.collect()
+        gc.freeze()  # what lives as long as the server is not looked through again and again
         yield
-
-
-async def _take(service: Service, policy: Policy, beside: Beside) -> None:
-    """Obey another policy from the next request on; one that cannot be is refused by an error, and nothing changes."""
-    try:
-        service.ruling.adopt(policy, beside.budget)
-    except Exception:
-        service.metrics.reloaded(False)
-        raise
-    service.policy = policy
-    service.drift = Drifting(policy.seen)
-    service.metrics.reloaded(True)

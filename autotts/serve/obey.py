@@ -76,7 +76,7 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
         404 for an unknown model; 400 for a budget that cannot be met, or what the arm cannot honour.
     """
     policy, own = service.policy, request.own
-    role = role_of(policy, request.name)
+    role = role_of(service, request.name)
     wish = _wish(service, request)
     token = own.token if own.token is not None else _salt(request)
     seen = routing.look(policy, request.prompt)
@@ -165,7 +165,7 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         before = tally.cost
         try:
             out, states = await _run(service, ruled, strategy, tally, hang_up)
-        except (BackendError, PlanError) as error:
+        except (BackendError, PlanError, InputError) as error:
             failed = failed or str(error)
             continue
         finally:
@@ -239,8 +239,7 @@ def _text(out: Outcome, states: Mapping[Key, Any]) -> Text:
 def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, failed: str) -> Block:
     choice = out.choice
     return replace(
-        block(service, ruled),
-        arm=show(strategy),
+        block(service, replace(ruled, strategy=strategy)),
         ended=out.ended,
         answer=None if choice is None else choice.node.answer,
         confidence=None if choice is None else choice.confidence,
@@ -253,7 +252,7 @@ def block(service: Service, ruled: Ruled) -> Block:
     granted, policy = ruled.granted, ruled.policy
     routed = granted.routed
     return Block(
-        arm=show(ruled.strategy),
+        arm=routed.arm if ruled.strategy is routed.strategy else show(ruled.strategy),
         bin=routed.bin,
         unit=policy.unit,
         policy=policy.digest,

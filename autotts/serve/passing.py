@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from autotts.core.cost import Prices, Usage
@@ -14,16 +15,18 @@ from autotts.core.node import Node
 from autotts.core.plan import Draw, Spec
 from autotts.engine.orders import Keys
 from autotts.errors import BackendError, InputError
-from autotts.serve.obey import Ruled, block, field_of, priced
+from autotts.serve.guess import Guess
+from autotts.serve.obey import Ruled, field_of, priced
 from autotts.serve.refused import Busy, Refused
 from autotts.serve.reply import Reply
 from autotts.serve.request import CHAT
 from autotts.serve.said import Block, Form, Spent, Text
+from autotts.serve.sending import HangUp
 from autotts.serve.service import Service
 from autotts.serve.tally import Tally
 from autotts.serve.through import Gathered, Streamed, with_block
 from autotts.strategies.one import One
-from autotts.worlds.relay import Relay, relay_of
+from autotts.worlds.relay import Relay
 from autotts.worlds.servers.fault import BUSY, REQUEST, Fault
 
 _PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
@@ -33,8 +36,8 @@ _PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
 class Passage:
     """What is sent for one plain draw.
 
-    `whole` is the most tokens that its prompt can be, `lowered`: the cap leaves room for fewer tokens than the answer
-    might have.
+    `whole` is the most tokens that its prompt can be, `most` those that all its answers can have; `own` are the fields
+    that the client did not ask for.
     """
 
     relay: Relay
@@ -42,7 +45,8 @@ class Passage:
     path: str
     body: Mapping[str, Any]
     whole: int
-    lowered: bool
+    most: int
+    own: Collection[str]
 
 
 def passage(service: Service, ruled: Ruled) -> Passage | None:
@@ -56,7 +60,7 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     strategy, request = ruled.strategy, ruled.request
     if not isinstance(strategy, One):
         return None
-    relay = relay_of(service.world, strategy.model)
+    relay = service.relays[strategy.model]
     special = request.plainly or request.media
     if relay is None:
         if special:
@@ -75,9 +79,10 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     most = _within(body, ruled.cap, service.world.bindings[strategy.model].prices, whole)
     if most < 1 and not special:
         return None
-    named = _limit(body)
-    sent = _streamed({**body, named: max(1, most)}, request.stream)
-    return Passage(relay, strategy.model, path, sent, whole, most < body[named])
+    most = max(1, most)
+    sent = _streamed({**body, _limit(body): most}, request.stream)
+    own = sent.keys() - request.body.keys() - {"model", "messages", "prompt", "stream"}
+    return Passage(relay, strategy.model, path, sent, whole, most * (body.get("n") or 1), own)
 
 
 def _templated(service: Service, relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int] | None:
@@ -139,7 +144,9 @@ def _seed(service: Service, node: Node, spec: Spec) -> int:
 # ---------------------------------------------------------------- on its way
 
 
-async def carry(service: Service, ruled: Ruled, way: Passage, reply: Reply, gone: asyncio.Event, tally: Tally) -> str:
+async def carry(
+    service: Service, ruled: Ruled, way: Passage, reply: Reply, gone: HangUp, tally: Tally, told: Block
+) -> str:
     """Have the backend answer, and hand on what it says; how it ended.
 
     Raises
@@ -149,54 +156,78 @@ async def carry(service: Service, ruled: Ruled, way: Passage, reply: Reply, gone
     BackendError
         Nobody answered, and nothing was sent to the client.
     """
-    stream, told = ruled.request.stream, block(service, ruled)
+    choices = ruled.request.body.get("n") or 1
 
     def spent(usage: Usage) -> Spent:
-        return Spent({way.role: usage}, priced(service, {way.role: usage}), ruled.request.body.get("n") or 1, 0)
+        return Spent({way.role: usage}, priced(service, {way.role: usage}), choices, 0)
 
     def telling(usage: Usage) -> dict[str, Any]:
         return told.told(spent(usage))
 
-    sink = Streamed(reply, told.headers(), telling, tell_usage=ruled.request.tell_usage) if stream else Gathered()
-    tally.draws += ruled.request.body.get("n") or 1
-    ended = ""
+    sink: Streamed | Gathered = Gathered()
+    if ruled.request.stream:
+        sink = Streamed(reply, told.headers(), telling, tell_usage=ruled.request.tell_usage)
+    since, ended = time.monotonic(), ""
+    tally.draws += choices
     try:
         ended = await _until(way, sink, ruled.until, gone)
         if isinstance(sink, Gathered):
             sink.end()
     finally:
-        usage = sink.count.usage or (_guessed(sink, way) if ended or sink.count.begun else Usage())
+        usage = _usage(service.guesses[way.role], way, sink, time.monotonic() - since, ended)
         tally.add(way.role, usage)
         tally.cost += priced(service, {way.role: usage})
         tally.cancelled += ended != "returned"
     if isinstance(sink, Streamed):
         await _end_stream(sink, ruled, replace(told, ended=ended), spent(usage), reply)
     elif ended == "returned":
-        body = with_block(sink.body, telling(usage))
-        await reply.whole(200, body, told.headers(spent(usage)))
+        await reply.whole(200, with_block(sink.body, telling(usage)), told.headers(spent(usage)))
     elif ended == "deadline":
         form, late = Form(ruled.request.endpoint, ruled.request.body["model"]), replace(told, ended=ended)
         await reply.whole(200, form.whole(Text("", cut=True), late, spent(usage)), late.headers(spent(usage)))
     return ended
 
 
-async def _until(way: Passage, sink: Streamed | Gathered, until: float | None, gone: asyncio.Event) -> str:
-    """Relay until the answer ends, the client hangs up, or its time is over."""
-    work = asyncio.ensure_future(way.relay.relay(way.role, way.path, way.body, sink))
-    hung = asyncio.ensure_future(gone.wait())
-    left = None if until is None else max(0.0, until - time.monotonic())
+async def _until(way: Passage, sink: Streamed | Gathered, until: float | None, gone: HangUp) -> str:
+    """Relay until the answer ends ("returned"), the client hangs up ("hang-up"), or its time is over ("deadline")."""
+    loop, task, ended = asyncio.get_running_loop(), asyncio.current_task(), ""
+    assert task is not None
+
+    def end(why: str) -> None:
+        nonlocal ended
+        if not ended:
+            ended = why
+            task.cancel()
+
+    timer = None if until is None else loop.call_later(max(0.0, until - time.monotonic()), end, "deadline")
+    gone.call = partial(end, "hang-up")
     try:
-        await asyncio.wait((work, hung), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
-            return "returned"
-        return "hang-up" if hung.done() else "deadline"
+        if gone.event.is_set():
+            return "hang-up"
+        await way.relay.relay(way.role, way.path, way.body, sink, own=way.own)
+        return "returned"
+    except asyncio.CancelledError:
+        if not ended:
+            raise  # the server ends
+        task.uncancel()
+        return ended
     except Fault as fault:
         raise refusal(fault) from None
     finally:
-        for task in (work, hung):
-            task.cancel()
-        await asyncio.wait((work, hung))
+        gone.call = None
+        if timer is not None:
+            timer.cancel()
+
+
+def _usage(guess: Guess, way: Passage, sink: Streamed | Gathered, seconds: float, ended: str) -> Usage:
+    """What the backend did: as it told, or no less than it will have done."""
+    told = sink.count.usage
+    if told is not None:
+        guess.learn(told, whole=way.whole, seconds=seconds)
+        return told
+    if not ended and not sink.count.begun:
+        return Usage()  # nobody answered
+    return guess.usage(whole=way.whole, seconds=seconds, most=way.most)
 
 
 def refusal(fault: Fault) -> Exception:
@@ -217,9 +248,3 @@ async def _end_stream(sink: Streamed, ruled: Ruled, told: Block, spent: Spent, r
         if not reply.status:
             await reply.begin(told.headers())
         await reply.end(form.end(Text("", cut=True), told, spent, ruled.request.tell_usage))
-
-
-def _guessed(sink: Streamed | Gathered, way: Passage) -> Usage:
-    """What an answer took whose usage nobody told: its whole prompt, and a token for each event or byte that came."""
-    made = sink.count.events if isinstance(sink, Streamed) else len(sink.body)
-    return Usage(prompt=way.whole, cancelled=min(made, way.body.get("max_tokens", made)), calls=1)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, MutableMapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from types import coroutine
+from typing import Any, TypeVar, cast
 
 from autotts.errors import AutottsError
+
+T = TypeVar("T")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -52,8 +57,7 @@ class Patient:
         if self._gone.is_set():
             raise Gone("the client hung up")
         try:
-            async with asyncio.timeout(self._seconds):
-                await self._send(message)
+            await within(self._send(message), self._seconds)
         except TimeoutError:
             self._gone.set()
             raise Gone(f"the client did not take a piece within {self._seconds:g} s") from None
@@ -62,13 +66,57 @@ class Patient:
             raise Gone("the client hung up") from error
 
 
+async def within(work: Awaitable[T], seconds: float) -> T:
+    """The result of some work that has so many seconds; what need not wait at all needs no timer."""
+    if not isinstance(work, Coroutine):
+        async with asyncio.timeout(seconds):
+            return await work
+    try:
+        first = work.send(None)
+    except StopIteration as ended:
+        return cast(T, ended.value)
+    async with asyncio.timeout(seconds):
+        return cast(T, await _rest(work, first))
+
+
+@coroutine
+def _rest(work: Coroutine[Any, Any, Any], first: Any) -> Generator[Any, Any, Any]:
+    """Go on with what waits for `first`."""
+    waits = first
+    while True:
+        try:
+            found = yield waits
+        except BaseException as error:
+            step: Callable[[], Any] = partial(work.throw, error)
+        else:
+            step = partial(work.send, found)
+        try:
+            waits = step()
+        except StopIteration as ended:
+            return ended.value
+
+
+@dataclass(slots=True)
+class HangUp:
+    """A client that may hang up: then `event` is set, and `call` is called if there is one."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    call: Callable[[], object] | None = None
+
+    def happened(self) -> None:
+        """It has hung up, or is to be treated as one that has."""
+        self.event.set()
+        if self.call is not None:
+            self.call()
+
+
 @asynccontextmanager
-async def listen(receive: Receive) -> AsyncIterator[asyncio.Event]:
-    """An event that is set when the client hangs up; to be entered once the request's body is read.
+async def listen(receive: Receive) -> AsyncIterator[HangUp]:
+    """Listens whether the client hangs up; to be entered once the request's body is read.
 
     Listening ends with the scope, so that no task is left behind.
     """
-    gone = asyncio.Event()
+    gone = HangUp()
     task = asyncio.create_task(_disconnected(receive, gone))
     try:
         yield gone
@@ -77,9 +125,9 @@ async def listen(receive: Receive) -> AsyncIterator[asyncio.Event]:
         await asyncio.wait([task])
 
 
-async def _disconnected(receive: Receive, gone: asyncio.Event) -> None:
+async def _disconnected(receive: Receive, gone: HangUp) -> None:
     """Wait for the end of the line; one that breaks while it is listened to has ended as well."""
     with suppress(OSError):
         while (await receive())["type"] != "http.disconnect":
             pass
-    gone.set()
+    gone.happened()

@@ -15,6 +15,7 @@ from autotts.policy.routing import Routed
 from autotts.policy.schema import Policy
 from autotts.serve.bounds import Bounds
 from autotts.serve.gate import Gate
+from autotts.serve.guess import Guess
 from autotts.serve.kept import Kept
 from autotts.serve.keys import Keys
 from autotts.serve.metrics import Metrics
@@ -24,6 +25,7 @@ from autotts.serve.request import Request
 from autotts.serve.watched import Watched
 from autotts.strategies.one import One
 from autotts.worlds.catalogue import Bench
+from autotts.worlds.relay import Relay, relay_of
 
 log: Final = logging.getLogger("autotts.serve")
 
@@ -75,6 +77,18 @@ class Service:
     keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
     since: int = field(default_factory=lambda: int(time.time()))
+    names: Mapping[str, str] = field(init=False)
+    relays: Mapping[str, Relay | None] = field(init=False)
+    guesses: Mapping[str, Guess] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = names(self.policy)
+        self.relays = {role: relay_of(self.world, role) for role in self.policy.models}
+        self.guesses = {role: Guess() for role in self.policy.models}
+
+    def obey(self, policy: Policy) -> None:
+        """Obey another policy over the same models, from the next request on."""
+        self.policy, self.names, self.drift = policy, names(policy), Watch(policy.seen)
 
     async def look(self) -> Mapping[str, str]:
         """Why each role's model cannot be asked; empty texts where it can."""
@@ -123,7 +137,7 @@ def served_name(role: str, binding: Mapping[str, object]) -> str:
     return served if isinstance(served, str) and served else role
 
 
-def role_of(policy: Policy, name: str) -> str:
+def role_of(service: Service, name: str) -> str:
     """The role that a name stands for, "" for the policy's choice.
 
     Raises
@@ -131,7 +145,7 @@ def role_of(policy: Policy, name: str) -> str:
     Refused
         404, with all names that there are.
     """
-    known = names(policy)
+    known = service.names
     if name not in known:
         raise Refused(
             404,

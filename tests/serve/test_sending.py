@@ -47,11 +47,11 @@ def test_nothing_is_sent_to_one_that_hung_up() -> None:
     async def body() -> None:
         up, down = Upward([]), Downward(9)
         async with listen(up.receive) as gone:
-            send = Patient(down.send, 5, gone)
+            send = Patient(down.send, 5, gone.event)
             await send(PIECE)
-            assert not gone.is_set()
+            assert not gone.event.is_set()
             up.hang_up()
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(gone.event.wait(), 5)
             with pytest.raises(Gone, match="hung up"):
                 await send(PIECE)
         assert len(down.taken) == 1
@@ -65,7 +65,7 @@ def test_a_line_that_breaks_is_one_that_was_hung_up() -> None:
 
     async def body() -> None:
         async with listen(broken) as gone:
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(gone.event.wait(), 5)
         gone = asyncio.Event()
         with pytest.raises(Gone):
             await Patient(broken, 5, gone)(PIECE)  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def test_listening_ends_with_its_scope() -> None:
         with pytest.raises(KeyError):
             async with listen(Upward([]).receive) as gone:
                 raise KeyError
-        assert asyncio.all_tasks() == before and not gone.is_set()
+        assert asyncio.all_tasks() == before and not gone.event.is_set()
 
     asyncio.run(body())
 
@@ -123,7 +123,7 @@ def test_over_a_real_line_work_ends_when_the_client_hangs_up_or_does_not_read(ha
     async def app(scope: object, receive: Receive, send: Send) -> None:
         await receive()
         async with listen(receive) as gone:
-            patient = Patient(send, 0.2, gone)
+            patient = Patient(send, 0.2, gone.event)
             try:
                 await patient({"type": "http.response.start", "status": 200, "headers": []})
                 while True:
