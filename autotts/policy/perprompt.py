@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotts.policy.words import listed
-from autotts.predict.performance import EMBEDDING, Forecast, Performance
+from autotts.predict.performance import EMBEDDING, Mean, Performance
 
 if TYPE_CHECKING:
     from autotts.policy.schema import Policy
@@ -34,11 +34,16 @@ UNLIKE: Final = 0.05  # share of prompts that look different: among those learne
 class Outlook:
     """What is expected of each arm (by id) on one prompt."""
 
-    arms: Mapping[str, Forecast]
+    arms: Mapping[str, Mean]
 
     def pick(self, multiplier: float) -> str:
         """The arm with the most value - multiplier * cost; of equals the cheapest."""
-        return min(self.arms, key=lambda a: (multiplier * self.arms[a].cost - self.arms[a].value, self.arms[a].cost))
+        best, least = "", (math.inf, math.inf)
+        for arm, (value, cost) in self.arms.items():  # a third of the time of `min` with a key
+            score = multiplier * cost - value
+            if score < least[0] or (score == least[0] and cost < least[1]) or not best:
+                best, least = arm, (score, cost)
+        return best
 
 
 def best(value: Floats, cost: Floats, multiplier: float) -> Ints:
@@ -53,7 +58,7 @@ def outlook(performance: Performance, prompt: str, embedding: Floats | None) -> 
     blind = embedding is None or not np.isfinite(embedding).all()
     if blind and EMBEDDING in performance.groups:
         return None
-    return Outlook(performance.expect(prompt, embedding))
+    return Outlook(performance.means(prompt, embedding))
 
 
 def unlike(policy: Policy, prompts: Sequence[str]) -> Iterator[str]:

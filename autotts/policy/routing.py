@@ -65,7 +65,7 @@ def look(policy: Policy, prompt: str, embedding: Floats | None = None) -> Look:
 def route(policy: Policy, seen: Look, budget: float | None, token: str) -> Routed:
     """See `Policy.route`."""
     drawn = among(policy, seen, budget)
-    chosen = _pick(drawn, _uniform(policy.digest, seen.prompt, token))
+    chosen = drawn[0][0] if len(drawn) == 1 else _pick(drawn, _uniform(policy.digest, seen.prompt, token))
     value, cost = expected(policy, seen, chosen)
     return Routed(
         id=chosen,

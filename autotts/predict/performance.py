@@ -37,6 +37,13 @@ class Forecast(NamedTuple):  # made of each arm for every prompt, three times as
     cost: float
 
 
+class Mean(NamedTuple):
+    """What `Forecast` says without its interval."""
+
+    value: float
+    cost: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """Forecasts of prompts x arms, [N, A] each; `cost` is NaN for an arm whose cost was never measured.
@@ -232,11 +239,20 @@ class Performance(BaseModel):
 
     def expect(self, prompt: str, embedding: Floats | None = None) -> dict[str, Forecast]:
         """The forecast of each arm on one prompt: as `table`, on a path that is fast for one."""
+        cells = self._quick.forecast(*self._looks(prompt, embedding))
+        return {arm: Forecast(*cell) for arm, cell in zip(self.arms, cells, strict=True)}
+
+    def means(self, prompt: str, embedding: Floats | None = None) -> dict[str, Mean]:
+        """The same without intervals, in less time."""
+        cells = self._quick.means(*self._looks(prompt, embedding))
+        return dict(zip(self.arms, map(Mean._make, cells), strict=True))
+
+    def _looks(self, prompt: str, embedding: Floats | None) -> tuple[list[float], Sequence[int]]:
+        """The dense columns of a prompt, and its n-grams."""
         dense = features.dense(self._dense, prompt)
         if EMBEDDING in self.groups:
             dense += self._reduced(None if embedding is None else np.asarray(embedding, float)[None, :], 1)[0].tolist()
-        cells = self._quick.forecast(dense, ngrams(prompt) if NGRAMS in self.groups else ())
-        return {arm: Forecast(*cell) for arm, cell in zip(self.arms, cells, strict=True)}
+        return dense, ngrams(prompt) if NGRAMS in self.groups else ()
 
     @cached_property
     def _quick(self) -> Quick:

@@ -53,6 +53,25 @@ class Quick:
 
     def forecast(self, dense: Sequence[float], ngrams: Sequence[int]) -> list[tuple[float, float, float, float]]:
         """Value, low, high and cost of each arm from the dense columns and n-grams of a prompt."""
+        numbers = self._numbers(dense, ngrams)
+        arms = len(numbers) // 2
+        return [self._cell(numbers[arm], numbers[arms + arm], self._wilson[arm]) for arm in range(arms)]
+
+    def means(self, dense: Sequence[float], ngrams: Sequence[int]) -> list[tuple[float, float]]:
+        """Value and cost alone: all that routing asks, in half the time."""
+        numbers = self._numbers(dense, ngrams)
+        arms = len(numbers) // 2
+        tanh, exp = math.tanh, math.exp
+        return [
+            (
+                0.5 * (1.0 + tanh(0.5 * logit)),
+                exp(log_cost if log_cost < COSTLIEST else COSTLIEST) if log_cost == log_cost else math.nan,
+            )
+            for logit, log_cost in zip(numbers, numbers[arms:])
+        ]
+
+    def _numbers(self, dense: Sequence[float], ngrams: Sequence[int]) -> list[float]:
+        """The calibrated logit of each arm, then the logarithm of each one's cost (NaN: unknown)."""
         x = np.array(dense)
         standard = np.minimum(np.maximum((x - self._mean) * self._inverse, -CLIP), CLIP)
         found = self._matrix @ standard + self._offset
@@ -64,7 +83,7 @@ class Quick:
             row = x[trees.uses].astype(np.float32).tolist()
             for arm, ensemble in enumerate(trees.ensembles):
                 numbers[arm] += self._share * walk(ensemble, row)
-        return [self._cell(numbers[arm], numbers[arms + arm], self._wilson[arm]) for arm in range(arms)]
+        return numbers
 
     def _cell(
         self, logit: float, log_cost: float, wilson: tuple[float, float, float, float]

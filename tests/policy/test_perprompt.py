@@ -101,6 +101,13 @@ def test_a_prompt_gets_the_arm_with_the_most_value_less_the_price_of_its_cost(po
     assert found.costs == (found.cost,)
 
 
+def test_routing_is_told_the_same_values_and_costs_without_intervals():
+    known = LEARNED
+    for prompt in [*PROMPTS[:40], "", "half \ud800"]:
+        whole, short = known.expect(prompt), known.means(prompt)
+        assert {arm: (cell.value, cell.cost) for arm, cell in whole.items()} == {a: tuple(m) for a, m in short.items()}
+
+
 def test_of_equally_good_arms_the_cheapest_is_taken():
     value, cost = np.array([[0.5, 0.5, 0.4], [0.2, 0.6, 0.6]]), np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 2.0]])
     assert best(value, cost, 0.0).tolist() == [1, 1]
