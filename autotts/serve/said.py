@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from autotts.core.cost import PARTS, Usage
@@ -175,6 +176,7 @@ def _dumped(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode()
 
 
+@lru_cache(1024)
 def _plain(value: str) -> bytes:
     """A text as a header can hold it."""
     return "".join(c if " " <= c <= "~" else "?" for c in value)[:500].encode()
