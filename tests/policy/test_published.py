@@ -2,12 +2,14 @@
 
 import json
 import random
+import re
 
 import pytest
 
 from autotts.errors import InputError
 from autotts.policy.files import parse_json
 from autotts.policy.schema import Policy
+from autotts.policy.validate import validate
 from tests import policy_schema
 from tests.policy.mutating import mutants
 from tests.policy.policies import alike_data, each_data, policy_data
@@ -144,3 +146,20 @@ def test_what_must_be_known_and_is_not_is_refused(entry):
 def test_requires_is_a_list(value):
     with pytest.raises(InputError, match="requires"):
         Policy.loads(json.dumps(policy_data() | {"requires": value}))
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_examples_of_the_page_make_one_whole_policy(validator):
+    page = policy_schema.PAGE.with_name("policy.md").read_text(encoding="utf-8")
+    data = {}
+    for block in re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        part = json.loads(block)
+        assert not part.keys() & data.keys()
+        data |= part
+    assert set(data) == set(Policy.model_fields)
+    assert list(validator.iter_errors(data)) == []
+    policy = Policy.loads(json.dumps(data))
+    assert policy.route("1 + 1").cost in (400, 3000)
+    assert not validate(data).problems + validate(data).warnings
