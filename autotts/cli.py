@@ -208,6 +208,7 @@ def _show_result(result: dict[str, Any], out: Path, task: str, models: str = "")
         "",
         f"Wrote {out / 'policy.json'}, result.json and report.html. Next:",
         f"  autotts run {shlex.quote(str(out / 'policy.json'))} {shlex.quote(example)}{at}",
+        f"  autotts serve {shlex.quote(str(out / 'policy.json'))}{at}",
         f"  autotts evaluate {shlex.quote(str(out / 'policy.json'))} --task {shlex.quote(task)}{at}",
         f"  autotts dashboard {shlex.quote(str(out))}",
     )

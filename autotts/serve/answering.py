@@ -46,6 +46,7 @@ class Course:
     waited: float | None = None
     routing: float | None = None
     ended: str = "refused"
+    reason: str = ""
     fallback: str = ""
 
 
@@ -67,6 +68,7 @@ class Completions:
         except Gone:
             course.ended = "hang-up"
         except Refused as refused:
+            course.reason = refused.code or ""
             await _refuse(reply, refused)
         except AutottsError as error:
             course.ended = "failed"
@@ -256,6 +258,7 @@ def _told(endpoint: str, course: Course, reply: Reply) -> Told:
         draws=tally.draws,
         cancelled=tally.cancelled,
         fallback=course.fallback,
+        reason=course.reason,
     )
 
 

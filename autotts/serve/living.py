@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from autotts.errors import AutottsError
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
 from autotts.serve import bank, purses, reload
@@ -59,20 +58,22 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
 
     async def take(policy: Policy) -> None:
         """Obey another policy from the next request on; one that cannot be is refused, and nothing changes."""
-        try:
-            if shared is None:
-                service.ruling.adopt(policy, beside.budget)
-            else:
-                await shared.adopt(policy, beside.budget, partial(Holder, beside.engine))
-        except AutottsError:
-            service.metrics.reloaded(False)
-            raise
+        if shared is None:
+            service.ruling.adopt(policy, beside.budget)
+        else:
+            await shared.adopt(policy, beside.budget, partial(Holder, beside.engine))
         service.obey(policy)
         service.metrics.reloaded(True)
 
     watch = reload.Watch(beside.path, service.policy, take, log.warning)
 
+    refused = 0
+
     async def tend() -> None:
+        nonlocal refused
+        for _ in range(watch.refused - refused):
+            service.metrics.reloaded(False)
+        refused = watch.refused
         changes.look(service.watched)
         changes.say("policy file", watch.problem)
         changes.say("clients' budgets", service.purses.problem)
