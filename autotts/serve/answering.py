@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -58,29 +58,12 @@ class Completions:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; only what is our own mistake is a 500, and it is logged."""
-        service = self._service
-        course = Course(time.monotonic(), Tally(service.world))
-        reply = Reply(Patient(send, service.settings.patience, asyncio.Event()))
-        service.metrics.begun()
-        try:
+        """Answer one request."""
+
+        async def work(reply: Reply, course: Course) -> None:
             await self._answer(headers_of(scope), receive, reply, course)
-        except Gone:
-            course.ended = "hang-up"
-        except Refused as refused:
-            course.reason = refused.code or ""
-            await _refuse(reply, refused)
-        except AutottsError as error:
-            course.ended = "failed"
-            await _refuse(reply, Refused(502, str(error), code="backend_failed"))
-        except Exception:
-            course.ended = "failed"
-            log.exception("a request failed by a mistake of this server")
-            await _refuse(reply, Refused(500, "this server made a mistake; its log says which", code="internal_error"))
-        finally:
-            told = _told(self._endpoint, course, reply)
-            service.metrics.ended(told)
-            log_request(told)
+
+        await framed(self._service, self._endpoint, send, work)
 
     async def _answer(self, headers: Mapping[str, str], receive: Receive, reply: Reply, course: Course) -> None:
         service = self._service
@@ -206,6 +189,31 @@ class Completions:
             ruling.tell(ruled.granted, course.tally.cost, typical=typical)
             if held is not None:
                 held.settle(course.tally.cost)
+
+
+async def framed(service: Service, endpoint: str, send: Send, work: Callable[[Reply, Course], Awaitable[None]]) -> None:
+    """Answer one request by some work, and tell of it; only what is our own mistake is a 500, and it is logged."""
+    course = Course(time.monotonic(), Tally(service.world))
+    reply = Reply(Patient(send, service.settings.patience, asyncio.Event()))
+    service.metrics.begun()
+    try:
+        await work(reply, course)
+    except Gone:
+        course.ended = "hang-up"
+    except Refused as refused:
+        course.reason = refused.code or ""
+        await _refuse(reply, refused)
+    except AutottsError as error:
+        course.ended = "failed"
+        await _refuse(reply, Refused(502, str(error), code="backend_failed"))
+    except Exception:
+        course.ended = "failed"
+        log.exception("a request failed by a mistake of this server")
+        await _refuse(reply, Refused(500, "this server made a mistake; its log says which", code="internal_error"))
+    finally:
+        told = _told(endpoint, course, reply)
+        service.metrics.ended(told)
+        log_request(told)
 
 
 def who(service: Service, headers: Mapping[str, str]) -> Client:

@@ -50,7 +50,9 @@ def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncCon
         name = asking.path_params["name"]
         found = [one for one in _listed(service) if one["id"] == name]
         if not found:
-            raise Refused(404, f"model: expected one of {', '.join(service.names)}, found {name[:80]!r}")
+            raise Refused(
+                404, f"model: expected one of {', '.join(service.names)}, found {name[:80]!r}", code="model_not_found"
+            )
         return JSONResponse(found[0])
 
     async def health(_: Asking) -> Response:

@@ -171,6 +171,8 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         finally:
             tally.cost = max(before, priced(service, tally.usage))
         tally.cost = before + out.cost
+        if failed and out.choice is None:
+            break  # what failed has left no room for an answer
         spent = Spent(dict(tally.usage), tally.cost, tally.draws, tally.cancelled)
         return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, bool(failed))
     raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})

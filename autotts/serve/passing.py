@@ -20,7 +20,7 @@ from autotts.serve.obey import Ruled, field_of, priced
 from autotts.serve.refused import Busy, Refused
 from autotts.serve.reply import Reply
 from autotts.serve.request import CHAT
-from autotts.serve.said import Block, Form, Spent, Text
+from autotts.serve.said import Block, Form, Spent, Text, failure
 from autotts.serve.sending import HangUp
 from autotts.serve.service import Service
 from autotts.serve.tally import Tally
@@ -36,7 +36,8 @@ _PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
 class Passage:
     """What is sent for one plain draw.
 
-    `whole` is the most tokens that its prompt can be, `most` those that all its answers can have; `own` are the fields
+    `whole` is the most tokens that its prompt can be, `most` those that all its answers can have, `lowered`: by
+    the cap; `own` are the fields
     that the client did not ask for.
     """
 
@@ -46,6 +47,7 @@ class Passage:
     body: Mapping[str, Any]
     whole: int
     most: int
+    lowered: bool
     own: Collection[str]
 
 
@@ -79,10 +81,10 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     most = _within(body, ruled.cap, service.world.bindings[strategy.model].prices, whole)
     if most < 1 and not special:
         return None
-    most = max(1, most)
+    most, lowered = max(1, most), most < body[_limit(body)]
     sent = _streamed({**body, _limit(body): most}, request.stream)
     own = sent.keys() - request.body.keys() - {"model", "messages", "prompt", "stream"}
-    return Passage(relay, strategy.model, path, sent, whole, most * (body.get("n") or 1), own)
+    return Passage(relay, strategy.model, path, sent, whole, most * (body.get("n") or 1), lowered, own)
 
 
 def _templated(service: Service, relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int] | None:
@@ -102,7 +104,7 @@ def _as_it_is(relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str,
     given = {name: value for name, value in request.body.items() if value is not None}
     body = {**entry.extra, **given, "model": entry.served}
     named = _limit(given)
-    body[named] = min(given.get(named, entry.max_tokens), entry.max_tokens)
+    body.setdefault(named, entry.max_tokens)
     words = given.get("messages", given.get("prompt"))
     return _PATHS[request.endpoint], body, len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace"))
 
@@ -161,8 +163,11 @@ async def carry(
     def spent(usage: Usage) -> Spent:
         return Spent({way.role: usage}, priced(service, {way.role: usage}), choices, 0)
 
+    def beside(usage: Usage) -> Block:
+        return replace(told, ended="cap") if way.lowered and usage.generated >= way.most else told
+
     def telling(usage: Usage) -> dict[str, Any]:
-        return told.told(spent(usage))
+        return beside(usage).told(spent(usage))
 
     sink: Streamed | Gathered = Gathered()
     if ruled.request.stream:
@@ -173,15 +178,21 @@ async def carry(
         ended = await _until(way, sink, ruled.until, gone)
         if isinstance(sink, Gathered):
             sink.end()
+        elif ended == "returned" and not sink.whole:
+            ended = "failed"
     finally:
         usage = _usage(service.guesses[way.role], way, sink, time.monotonic() - since, ended)
         tally.add(way.role, usage)
         tally.cost += priced(service, {way.role: usage})
         tally.cancelled += ended != "returned"
+        if not (ended or sink.count.begun):  # nobody answered
+            tally.draws, tally.cancelled = tally.draws - choices, tally.cancelled - 1
+    if ended == "returned":
+        ended = beside(usage).ended
     if isinstance(sink, Streamed):
         await _end_stream(sink, ruled, replace(told, ended=ended), spent(usage), reply)
-    elif ended == "returned":
-        await reply.whole(200, with_block(sink.body, telling(usage)), told.headers(spent(usage)))
+    elif ended in ("returned", "cap"):
+        await reply.whole(200, with_block(sink.body, telling(usage)), beside(usage).headers(spent(usage)))
     elif ended == "deadline":
         form, late = Form(ruled.request.endpoint, ruled.request.body["model"]), replace(told, ended=ended)
         await reply.whole(200, form.whole(Text("", cut=True), late, spent(usage)), late.headers(spent(usage)))
@@ -241,8 +252,11 @@ def refusal(fault: Fault) -> Exception:
 
 async def _end_stream(sink: Streamed, ruled: Ruled, told: Block, spent: Spent, reply: Reply) -> None:
     """End a stream: as the backend did, or by ourselves where its time was over."""
-    if told.ended == "returned":
+    if told.ended in ("returned", "cap"):
         await sink.end()
+    elif told.ended == "failed":
+        broken = Refused(502, "the backend's answer broke off", code="backend_failed")
+        await sink.end(failure(broken.body()))
     elif told.ended == "deadline":
         form = Form(ruled.request.endpoint, ruled.request.body["model"])
         if not reply.status:

@@ -28,13 +28,16 @@ class Spent:
     draws: int = 0
     cancelled: int = 0
 
-    @property
-    def tokens(self) -> dict[str, Any]:
-        """The sum in the form of `usage`: all that was read and generated, cancelled draws and retries too."""
+    def tokens(self, thought: bool) -> dict[str, Any]:
+        """The sum in the form of `usage`: all that was read and generated, cancelled draws and retries too.
+
+        How much of it was thinking nobody tells of draws that are put together here; where there was none, it is 0.
+        """
         total = sum(self.usage.values(), Usage())
         prompt, made = total.prompt + total.cached, total.generated + total.cancelled
         told: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
-        return told | {"prompt_tokens_details": {"cached_tokens": total.cached}}
+        told["prompt_tokens_details"] = {"cached_tokens": total.cached}
+        return told if thought else told | {"completion_tokens_details": {"reasoning_tokens": 0}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,9 @@ class Form:
             choice["message"] = message
         else:
             choice["text"] = text.text
-        return _dumped(self._same | {"choices": [choice], "usage": spent.tokens, "autotts": block.told(spent)})
+        return _dumped(
+            self._same | {"choices": [choice], "usage": spent.tokens(bool(text.thought)), "autotts": block.told(spent)}
+        )
 
     def begin(self) -> bytes:
         """The first event: who speaks."""
@@ -151,7 +156,7 @@ class Form:
             out += self._event({"content": text.text}, text.text)
         out += self._event({}, "", text.finish, **({} if tell_usage else told))
         if tell_usage:
-            out += _event(self._chunk([]) | {"usage": spent.tokens} | told)
+            out += _event(self._chunk([]) | {"usage": spent.tokens(bool(text.thought))} | told)
         return out + DONE
 
     def _event(self, delta: Mapping[str, Any], text: str, finish: str | None = None, **more: Any) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotts.core.cost import Usage
+from autotts.core.plan import Score
 from autotts.core.world import Binding, Meter, Reply, Request, World
 
 
@@ -33,14 +34,15 @@ class Tally:
 
     async def answer(self, order: Request, states: tuple[Any, ...], meter: Meter) -> Reply:
         """As the world answers."""
-        self.draws += 1
+        drawn = type(order.ask) is not Score
+        self.draws += drawn
         try:
             reply = await self._world.answer(order, states, meter)
         except BaseException:
-            self.cancelled += 1
+            self.cancelled += drawn
             self.add(self._role[order.binding.id], _broken_off(order, meter))
             raise
-        self.ended += 1
+        self.ended += drawn
         if meter.waiting:  # answered without asking the backend: a score that was there
             return reply
         usage = reply.usage

@@ -53,6 +53,12 @@ class Streamed:
         self._telling = telling
         self._tell_usage = tell_usage
         self._held = b""
+        self._end = b""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the backend has said that this is all."""
+        return b"[DONE]" in self._end
 
     async def begin(self, kind: str) -> None:
         """The backend has begun to answer."""
@@ -61,6 +67,7 @@ class Streamed:
 
     async def piece(self, data: bytes) -> None:
         """Bytes as the backend sent them."""
+        self._end = data if len(data) > 32 else self._end[-32:] + data
         if self._held:
             data, self._held = self._held + data, b""
         if not data.endswith(_ENDS):
@@ -73,9 +80,9 @@ class Streamed:
             self.count.events += data.count(b"data: ")
             await self._reply.piece(data)
 
-    async def end(self) -> None:
-        """The backend has ended."""
-        await self._reply.end(self._held)
+    async def end(self, last: bytes = b"") -> None:
+        """Send what is held back, and end the stream."""
+        await self._reply.end(self._held + last)
 
     def _told(self, event: bytes) -> bytes:
         """An event, without its usage or with our block beside it, as it was asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from autotts.serve.obey import rule
 from autotts.serve.passing import Passage, passage
 from autotts.serve.request import CHAT, read
 from autotts.serve.running import Options
-from autotts.worlds.fake_server import FakeServer, serving
+from autotts.worlds.fake_server import FakeServer, Faults, serving
 from autotts.worlds.models.entry import Server
 from tests.serve.inside import QUESTION, Inside, inside
 from tests.serve.served import backend, policy_data
@@ -208,3 +209,30 @@ def test_metrics_say_where_the_compute_went(upstream: FakeServer, served: Inside
         assert total(found, split) == pytest.approx(whole)
     tokens = "autotts_tokens_total{"
     assert total(found, tokens) - total(before, tokens) == sum(spent(upstream)) - counted
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inside]:
+    """Before a backend all of whose answers go wrong in one way."""
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(policy_data(tmp_path)))
+    server = backend(faults=Faults(always=lambda _: request.param))
+    with serving(server) as upstream, inside(path, Options(where=Where(upstream=Server(upstream.url)))) as found:
+        yield found
+
+
+@pytest.mark.parametrize("broken", ["half"], indirect=True)
+def test_a_stream_that_breaks_off_says_so(broken: Inside) -> None:
+    found = broken.chat(model="auto-fast", stream=True)
+    last = json.loads(found.body.decode().strip().split("\n\n")[-1].removeprefix("data: "))
+    assert last["error"]["code"] == "backend_failed"
+    assert figures(broken)['autotts_outcomes_total{ended="failed"}'] == 1
+
+
+@pytest.mark.parametrize("broken", ["reset_midway"], indirect=True)
+def test_what_failed_and_left_no_room_for_an_answer_is_no_answer(broken: Inside) -> None:
+    for _ in range(2):
+        found = broken.chat(model="auto-fast")
+        assert found.status in (502, 503) and found.error["message"]
+    assert broken.service.ruling.state.running == 0
+    assert broken.service.ruling.state.spent > 0
