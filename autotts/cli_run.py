@@ -28,7 +28,10 @@ def run(
     upstream: Annotated[
         str | None, typer.Option(help="Or one address that serves them all, such as http://localhost:8000/v1.")
     ] = None,
-    key_file: Annotated[Path | None, typer.Option("--api-key-file", help="The key of --upstream, on one line.")] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--upstream-key-file", "--api-key-file", help="The key of --upstream, on one line."),
+    ] = None,
     budget: BudgetOption = None,
     cap: CapOption = None,
     at_once: Annotated[int, typer.Option(help="Prompts of a file that are answered at the same time.", min=1)] = 64,

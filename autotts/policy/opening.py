@@ -30,7 +30,7 @@ def where(models: Sequence[str], upstream: str | None, key: str | None, environ:
     """Where a policy's models answer, as it was given: a file of models, or one address with a key."""
     if upstream is None:
         if key is not None:
-            raise InputError("--api-key-file: it is the key of --upstream URL; keys of a models.toml stand there")
+            raise InputError("--upstream-key-file: it is the key of --upstream URL; keys of a models.toml stand there")
         return HERE if not models else Where(catalogue(models, environ)[0])
     if models:
         raise InputError("--upstream: expected it or --models FILE, found both")
