@@ -285,3 +285,49 @@ def test_no_server_at_all() -> None:
                 await fleet.call([], succeed, tokens=1, what="model S")
 
     asyncio.run(main())
+
+
+# ---------------------------------------------------------------------- several models behind one address
+
+
+def test_a_model_that_is_dead_behind_an_address_leaves_the_others_well() -> None:
+    clock = Clock()
+
+    async def main() -> None:
+        async with clock.fleet(retries=Retries(patience=3.0)) as fleet:
+            await fleet.call([A], succeed, tokens=1, what="well")
+            for _ in range(20):
+                with pytest.raises((Fault, BackendError)):
+                    await fleet.call([A], failing("server", status=500), tokens=1, what="dead")
+            with pytest.raises(BackendError, match="no server that works"):
+                await fleet.call([A], failing("server", status=500), tokens=1, what="dead")
+            before = clock.now
+            await fleet.call([A], succeed, tokens=1, what="well")
+            assert clock.now == before
+            (standing,) = fleet.standings()  # one address, one standing
+            assert not standing.healthy and standing.in_flight == 0
+
+    clock.run(main())
+
+
+def test_models_behind_an_address_share_what_it_bears() -> None:
+    clock, most = Clock(), 0
+
+    async def main() -> None:
+        running = 0
+
+        async def attempt(line: Line) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await clock.sleep(1.0)
+            running -= 1
+
+        few = Server("http://a/v1", key=KEY, most=3)
+        async with clock.fleet() as fleet:
+            names = ("one", "two", "three", "four")
+            calls = (fleet.call([few], attempt, tokens=1, what=name) for name in names for _ in range(5))
+            await asyncio.gather(*calls)
+
+    clock.run(main())
+    assert most == 3

@@ -18,7 +18,7 @@ from autotts.worlds.servers.fault import BUSY, Fault
 from autotts.worlds.servers.limits import Retries, Timeouts
 from autotts.worlds.servers.line import Line
 from autotts.worlds.servers.link import Pace
-from autotts.worlds.servers.site import Place, Site, Standing
+from autotts.worlds.servers.site import Load, Place, Standing
 from autotts.worlds.servers.waiting import Queue, Sites, Turn
 from autotts.worlds.servers.window import START
 
@@ -71,8 +71,8 @@ class Fleet:
         self._start = start
         self._owned: dict[str, httpx.AsyncBaseTransport] = {}
         self._pace = Pace()
-        self._sites: dict[tuple[str, str | None], Site] = {}
-        self._known: dict[Server, Site] = {}
+        self._loads: dict[tuple[str, str | None], Load] = {}
+        self._known: dict[Server, Load] = {}
         self._queue = Queue(self._now, sleep, self._retries.patience)
         self._calls = 0
         self._retried = 0
@@ -82,8 +82,8 @@ class Fleet:
 
     async def __aexit__(self, *_: Any) -> None:
         await self._queue.close()
-        for site in self._sites.values():
-            await site.wire.close()
+        for load in self._loads.values():
+            await load.wire.close()
         for transport in self._owned.values():
             await transport.aclose()
 
@@ -100,11 +100,11 @@ class Fleet:
     def know(self, servers: Iterable[Server]) -> None:
         """Name servers before any call does; an `InputError` where one has an address that is none."""
         for server in servers:
-            self._site(server)
+            self._load(server)
 
     def standings(self) -> tuple[Standing, ...]:
         """How each server stands that was named."""
-        return tuple(site.standing for site in self._sites.values())
+        return tuple(load.standing for load in self._loads.values())
 
     async def call(
         self,
@@ -124,7 +124,7 @@ class Fleet:
         tokens
             The most that it may come to, for limits of tokens per minute; `Line.settle` corrects it.
         what
-            Who asks, for messages.
+            Who asks, for messages; a server's health is judged for each by itself.
         retries
             How often this call is tried, where not as others are.
 
@@ -139,7 +139,7 @@ class Fleet:
         """
         if not servers:
             raise InputError(f"{what}: expected at least one server, found none")
-        sites = tuple((self._site(server), server.weight) for server in servers)
+        sites = tuple((self._load(server).site(what), server.weight) for server in servers)
         self._calls += 1
         turn = Turn(self._calls, tokens, what)
         retries = retries or self._retries
@@ -170,7 +170,7 @@ class Fleet:
 
     def _refuse_pauses(self, sites: Sites, retries: Retries, what: str) -> None:
         """A `Fault` where all servers have asked to be left alone for longer than a call may wait."""
-        left = min(site.paused_until for site, _ in sites) - self._now()
+        left = min(site.load.paused_until for site, _ in sites) - self._now()
         if left > retries.pause:
             reasons = "; ".join(site.last for site, _ in sites)
             raise Fault(
@@ -200,7 +200,7 @@ class Fleet:
             place.settle(tokens, self._now())
             self._queue.serve()
 
-        return Line(server, place.site.address, place.site.wire, accepted, settle)
+        return Line(server, place.site.load.address, place.site.load.wire, accepted, settle)
 
     def _alive(self, sites: Sites, retries: Retries) -> bool:
         """Whether a call that fails is data, and not the servers' fault."""
@@ -223,17 +223,17 @@ class Fleet:
 
     # ------------------------------------------------------------------ servers
 
-    def _site(self, server: Server) -> Site:
-        """The state of a server, shared by all who declare the same address and key."""
+    def _load(self, server: Server) -> Load:
+        """What a server bears, shared by all who declare the same address and key."""
         if server in self._known:
             return self._known[server]
         name = (server.url.rstrip("/"), server.key)
-        if name in self._sites:
-            self._sites[name].narrow(server)
+        if name in self._loads:
+            self._loads[name].narrow(server)
         else:
             address = address_of(server)
-            self._sites[name] = Site(server, address, self._wire(address), self._start)
-        self._known[server] = self._sites[name]
+            self._loads[name] = Load(server, address, self._wire(address), self._start)
+        self._known[server] = self._loads[name]
         return self._known[server]
 
     def _wire(self, address: Address) -> Wire:

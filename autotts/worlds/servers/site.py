@@ -1,4 +1,7 @@
-"""One server with what is known of it: its load, its limits, its health; shared by all models on it."""
+"""One server with what is known of it. Models on it share its load and its limits; each has a health of its own.
+
+Behind one address there may be a router: one model's server is dead there, and those of the others are well.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ class Standing:
     faults: Mapping[str, int]
 
 
-class Site:
-    """The state of one address and key."""
+class Load:
+    """What one address and key bear, of all models together."""
 
     def __init__(self, server: Server, address: Address, wire: Wire, start: int = START) -> None:
         self.address: Final = address
@@ -39,13 +42,18 @@ class Site:
         self.window: Final = Window(server.most, start)
         self.requests: Final = Minute(server.requests_per_minute)
         self.tokens: Final = Minute(server.tokens_per_minute)
-        self.circuit: Final = Circuit()
         self.running = 0
         self.calls = 0
         self.paused_until = 0.0
-        self.faults: Counter[str] = Counter()
-        self.last = "it was not reached"
         self.refusals = 0
+        self.faults: Counter[str] = Counter()
+        self.sites: dict[str, Site] = {}
+
+    def site(self, what: str) -> Site:
+        """The server as one model sees it."""
+        if what not in self.sites:
+            self.sites[what] = Site(self)
+        return self.sites[what]
 
     def narrow(self, server: Server) -> None:
         """The same server as another entry declares it: the tighter limits hold."""
@@ -55,25 +63,35 @@ class Site:
         self.tokens.limit = min(self.tokens.limit, server.tokens_per_minute or math.inf)
 
     @property
+    def standing(self) -> Standing:
+        """For who watches; it is healthy where none of its models is thought dead."""
+        healthy = not any(site.down for site in self.sites.values())
+        return Standing(self.address.shown, healthy, self.running, int(self.window.size), self.calls, dict(self.faults))
+
+
+class Site:
+    """One model on one server."""
+
+    def __init__(self, load: Load) -> None:
+        self.load: Final = load
+        self.circuit: Final = Circuit()
+        self.last = "it was not reached"
+
+    @property
     def down(self) -> bool:
         """Whether it is thought dead."""
         return self.circuit.down_since is not None
 
-    @property
-    def standing(self) -> Standing:
-        """For who watches."""
-        faults = dict(self.faults)
-        return Standing(self.address.shown, not self.down, self.running, int(self.window.size), self.calls, faults)
-
     def ready(self, tokens: int, now: float) -> float:
         """When it can take a request: now or earlier, later, or infinity where only an end of another can tell."""
+        load = self.load
         if self.down:
             if self.circuit.probing:
                 return math.inf
-        elif self.running >= int(self.window.size):
+        elif load.running >= int(load.window.size):
             return math.inf
         gate = self.circuit.opens_at if self.down else 0.0
-        return max(gate, self.paused_until, self.requests.ready(1, now), self.tokens.ready(tokens, now))
+        return max(gate, load.paused_until, load.requests.ready(1, now), load.tokens.ready(tokens, now))
 
     def dead(self, patience: float, now: float) -> bool:
         """Whether it has been down for so long, and its last probe failed."""
@@ -87,27 +105,28 @@ class Place:
     """Room for one request on a server; taken when made, and left by one of its ends."""
 
     def __init__(self, site: Site, tokens: int, now: float) -> None:
+        load = site.load
         self.site: Final = site
-        self._number = site.window.begin()
+        self._number = load.window.begin()
         self._probe = site.down
-        self._tokens: Share = site.tokens.take(tokens, now)
-        site.requests.take(1, now)
-        site.running += 1
-        site.calls += 1
+        self._tokens: Share = load.tokens.take(tokens, now)
+        load.requests.take(1, now)
+        load.running += 1
+        load.calls += 1
         site.circuit.probing = site.circuit.probing or self._probe
 
     def accepted(self) -> None:
         """The server took the request."""
-        self.site.window.accept(self.site.running)
+        self.site.load.window.accept(self.site.load.running)
         self.site.circuit.answered = True
 
     def settle(self, tokens: int, now: float) -> None:
         """It was so many tokens."""
-        self.site.tokens.settle(self._tokens, tokens, now)
+        self.site.load.tokens.settle(self._tokens, tokens, now)
 
     def leave(self) -> None:
         """It came to no end: cancelled."""
-        self.site.running -= 1
+        self.site.load.running -= 1
         if self._probe:
             self.site.circuit.probing = False
 
@@ -115,7 +134,7 @@ class Place:
         """It came to an answer."""
         self.leave()
         self.site.circuit.succeed()
-        self.site.refusals = 0
+        self.site.load.refusals = 0
 
     def fail(self, fault: Fault, now: float, retries: Retries, rng: Random) -> float:
         """It came to nothing; returns how much of a try that was.
@@ -123,26 +142,27 @@ class Place:
         A server that is busy is waited for, and its refusals are hardly tries: the window finds what it takes. Only one
         that has no room for a single request at a time is as one that fails.
         """
-        site, alone = self.site, self.site.window.size <= 1
-        site.faults[fault.kind] += 1
+        site, load = self.site, self.site.load
+        alone = load.window.size <= 1
+        load.faults[fault.kind] += 1
         site.last = str(fault)
         if fault.kind in (BUSY, TIMEOUT):
-            site.window.refuse(self._number)
+            load.window.refuse(self._number)
         self.leave()
         if fault.wait:
-            site.paused_until = max(site.paused_until, now + fault.wait)
+            load.paused_until = max(load.paused_until, now + fault.wait)
         if fault.kind == REQUEST:  # an answer, if not the one that was wanted
-            site.window.accept(site.running)
+            load.window.accept(load.running)
             site.circuit.succeed()
-            site.refusals = 0
+            load.refusals = 0
             return 1.0
         if fault.kind == BUSY:
             if not alone:
                 return 0.1
-            site.refusals += 1
+            load.refusals += 1
             if not fault.wait:
-                longest = min(retries.longest, retries.first * 2 ** min(site.refusals, 20))
-                site.paused_until = max(site.paused_until, now + rng.uniform(0, longest))
+                longest = min(retries.longest, retries.first * 2 ** min(load.refusals, 20))
+                load.paused_until = max(load.paused_until, now + rng.uniform(0, longest))
         if retries.blames:
             site.circuit.strike(now, refused=fault.kind == REFUSED, probe=self._probe, rest=retries.rest)
         return 1.0

@@ -127,7 +127,7 @@ class Queue:
         least = (True, True, math.inf)
         for site, weight in sites:
             if site.ready(turn.tokens, now) <= now:
-                load = (site is turn.avoid, not site.down, (site.running + 1) / weight)
+                load = (site is turn.avoid, not site.down, (site.load.running + 1) / weight)
                 if best is None or load < least:
                     best, least = site, load
         return None if best is None else Place(best, turn.tokens, now)
@@ -145,7 +145,7 @@ class Queue:
         reasons = "; ".join(site.last for site, _ in sites)
         return BackendError(
             f"{what}: expected an answer, found no server that works after {self._patience:g} s of trying: {reasons}. "
-            "What was finished is kept: see to the servers, and run the same command again"
+            "What was finished is kept: see to the servers, then ask again"
         )
 
     def _set_alarm(self, at: float, now: float) -> None:
