@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -96,6 +97,18 @@ AgentWithoutOption = Annotated[
         "--agent-without", help="Do not tell the agent of an insight: models, samples or shared; may be repeated."
     ),
 ]
+
+
+UPSTREAM_KEY: Final = "AUTOTTS_UPSTREAM_API_KEY"  # the environment variable
+
+
+def upstream_key(path: Path | None, upstream: str | None, environ: Mapping[str, str]) -> str | None:
+    """The key of --upstream: of a file, or of the environment."""
+    if path is None:
+        return environ.get(UPSTREAM_KEY) or None if upstream is not None else None
+    from autotts.worlds.chat import read_key
+
+    return read_key(path)
 
 
 def split(text: str) -> tuple[str, ...] | None:

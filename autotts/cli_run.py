@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autotts.cli_options import BudgetOption, CapOption, JsonOption, split
+from autotts.cli_options import BudgetOption, CapOption, JsonOption, split, upstream_key
 from autotts.errors import InputError
 
 
@@ -51,12 +51,7 @@ def run(
     if (source is None) != (target is None):
         raise InputError("run: expected --input FILE and --output FILE together")
     chosen = Policy.load(policy)
-    key = None
-    if key_file is not None:
-        from autotts.worlds.chat import read_key
-
-        key = read_key(key_file)
-    place = where(split(models) or (), upstream, key, os.environ)
+    place = where(split(models) or (), upstream, upstream_key(key_file, upstream, os.environ), os.environ)
     if source is None or target is None:
         answer = running.run(chosen, str(prompt), where=place, budget=budget, cap=cap)
         if as_json:

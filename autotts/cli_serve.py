@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autotts.cli_options import CapOption, split
+from autotts.cli_options import UPSTREAM_KEY, CapOption, split, upstream_key
 from autotts.errors import InputError
 
 
@@ -22,8 +22,11 @@ def serve(
     models: Annotated[
         str, typer.Option("--models", help="Or a models.toml that says where each of them answers.")
     ] = "",
-    upstream_key: Annotated[
-        Path | None, typer.Option("--upstream-key-file", help="The key of --upstream, on one line.")
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--upstream-key-file", help="The key of --upstream, on one line.", show_default=f"that of {UPSTREAM_KEY}"
+        ),
     ] = None,
     keys: Annotated[
         Path | None,
@@ -64,15 +67,10 @@ def serve(
 
     if controller not in ("on", "off"):
         raise InputError(f"--controller: expected on or off, found {controller!r}")
-    key = None
-    if upstream_key is not None:
-        from autotts.worlds.chat import read_key
-
-        key = read_key(upstream_key)
     options = Options(
         host=host,
         port=port,
-        where=where(split(models) or (), upstream, key, os.environ),
+        where=where(split(models) or (), upstream, upstream_key(key_file, upstream, os.environ), os.environ),
         keys=Keys.load(keys, os.environ),
         budget=budget,
         cap=cap,
