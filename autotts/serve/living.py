@@ -65,7 +65,7 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         service.obey(policy)
         service.metrics.reloaded(True)
 
-    watch = reload.Watch(beside.path, service.policy, take, log.warning)
+    watch = reload.Watch(beside.path, service.policy, take, lambda words: log.log(_grade(watch.problem), words))
 
     refused = 0
 
@@ -98,3 +98,8 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         gc.collect()
         gc.freeze()  # what lives as long as the server is not looked through again and again
         yield
+
+
+def _grade(problem: str) -> int:
+    """How loud the log is."""
+    return logging.WARNING if problem else logging.INFO
