@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from autotts.errors import InputError
 
-LARGEST: Final = 64 * 1024 * 1024  # bytes
+LARGEST: Final = 16 * 1024 * 1024  # bytes; a policy takes kilobytes, and a hostile one is not to take minutes
 WIDTH: Final = 100  # characters up to which a list stands on one line
 
 
@@ -21,7 +21,7 @@ def read_json(path: Path, what: str = "policy") -> Any:
     Raises
     ------
     InputError
-        The file is missing, not a plain file, over 64 MB, not UTF-8, not JSON, or nested too deeply.
+        The file is missing, not a plain file, over 16 MB, not UTF-8, not JSON, or nested too deeply.
     """
     try:
         if not path.is_file():
