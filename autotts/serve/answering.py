@@ -17,7 +17,7 @@ from autotts.serve.bounds import read_body, read_object
 from autotts.serve.keys import Client
 from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
-from autotts.serve.obey import Done, Ruled, amount, block, obey, rule
+from autotts.serve.obey import Done, Ruled, amount, block, obey, rule, unanswered
 from autotts.serve.passing import Passage, carry, passage
 from autotts.serve.purses import Exhausted
 from autotts.serve.refused import Busy, Refused
@@ -112,7 +112,7 @@ class Completions:
         except AutottsError as error:
             if isinstance(error, Refused | Gone) or reply.status or ruled.direct or ruled.request.plainly:
                 raise
-            return replace(ruled, failed=str(error))
+            return replace(ruled, failed=error)
         return None
 
     def _keep(self, ruled: Ruled, done: Done | None, reply: Reply, course: Course) -> None:
@@ -205,7 +205,7 @@ async def framed(service: Service, endpoint: str, send: Send, work: Callable[[Re
         await _refuse(reply, refused)
     except AutottsError as error:
         course.ended = "failed"
-        await _refuse(reply, Refused(502, str(error), code="backend_failed"))
+        await _refuse(reply, unanswered(error))
     except Exception:
         course.ended = "failed"
         log.exception("a request failed by a mistake of this server")

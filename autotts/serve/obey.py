@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,12 @@ from autotts.core.node import Key
 from autotts.core.strategy import Strategy
 from autotts.engine.live import serve
 from autotts.engine.orders import Outcome
-from autotts.errors import BackendError, BudgetError, InputError, PlanError
+from autotts.errors import AutottsError, BackendError, BudgetError, InputError, PlanError
 from autotts.policy import routing
 from autotts.policy.control import Asked as Granted
 from autotts.policy.control import Wish
 from autotts.policy.schema import Policy
-from autotts.serve.refused import Refused
+from autotts.serve.refused import Busy, Refused
 from autotts.serve.request import Request
 from autotts.serve.said import Block, Spent, Text
 from autotts.serve.service import Service, plain, role_of
@@ -28,6 +29,7 @@ from autotts.serve.tally import Tally
 from autotts.strategies.arms import show
 from autotts.strategies.one import One
 from autotts.worlds.context import Context
+from autotts.worlds.servers.fault import Dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Ruled:
 
     `until` is the moment (`time.monotonic`) at which it is answered with what there is, `cap` the most that it may
     cost, in parts. `direct`: a model was asked by its own name, so that the client's own sampling holds and nothing is
-    added to its messages. `fallback` says why the arm is not the one that the policy chose, `failed` why it was tried
-    in vain; both are empty where all is well.
+    added to its messages. `fallback` says why the arm is not the one that the policy chose, and is empty where it is;
+    `failed` is why it was tried in vain.
     """
 
     request: Request
@@ -49,7 +51,7 @@ class Ruled:
     cap: int | None
     direct: bool = False
     fallback: str = ""
-    failed: str = ""
+    failed: AutottsError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
     Raises
     ------
     Refused
-        400 where the models cannot read the request; 503 where no backend answers it.
+        400 where the models cannot read the request; 429 where their servers ask for a pause; 502 and 503 where no
+        backend answers it.
     """
     failed = ruled.failed
     for strategy in _tries(ruled):
@@ -166,7 +169,7 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         try:
             out, states = await _run(service, ruled, strategy, tally, hang_up)
         except (BackendError, PlanError, InputError) as error:
-            failed = failed or str(error)
+            failed = failed or error
             continue
         finally:
             tally.cost = max(before, priced(service, tally.usage))
@@ -174,13 +177,22 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         if failed and out.choice is None:
             break  # what failed has left no room for an answer
         spent = Spent(dict(tally.usage), tally.cost, tally.draws, tally.cancelled)
-        return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, bool(failed))
-    raise Refused(503, f"no backend answers: {failed}", code="backend_down", headers={"retry-after": "5"})
+        return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, failed is not None)
+    assert failed is not None
+    raise unanswered(failed)
+
+
+def unanswered(error: AutottsError) -> Refused:
+    """What a client is told where no backend answers: 503 if none is there, 502 if those there are of no use."""
+    words = f"no backend answers: {error}"
+    if isinstance(error, Dead):
+        return Refused(503, words, code="backend_down", headers={"retry-after": "5"})
+    return Refused(502, words, code="backend_failed")
 
 
 def _tries(ruled: Ruled) -> Iterator[Strategy]:
     """The arm, then one plain draw of its model, then of each other model of the policy."""
-    if not ruled.failed:
+    if ruled.failed is None:
         yield ruled.strategy
     if ruled.direct:
         return
@@ -215,8 +227,12 @@ async def _run(
     if choice is not None and choice.node.failed:
         told = kept.get(choice.node.key)
         why = (told.get("fault") if isinstance(told, dict) else None) or "the draw failed"
-        status = choice.node.signals.get("status")
-        if status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 429):
+        status, wait = (choice.node.signals.get(name) for name in ("status", "wait"))
+        if status == 429 or (status == 503 and wait):
+            raise Busy(429, why, math.ceil(wait or 1.0), code="backend_busy")
+        if status == 503:
+            raise Dead(why)
+        if status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408):
             raise Refused(int(status), why)
         raise BackendError(why)
     if choice is not None:
@@ -238,14 +254,14 @@ def _text(out: Outcome, states: Mapping[Key, Any]) -> Text:
     return Text(node.answer or "", cut=cut)
 
 
-def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, failed: str) -> Block:
+def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, failed: AutottsError | None) -> Block:
     choice = out.choice
     return replace(
         block(service, replace(ruled, strategy=strategy)),
         ended=out.ended,
         answer=None if choice is None else choice.node.answer,
         confidence=None if choice is None else choice.confidence,
-        fallback=f"{failed[:300]}: one plain draw" if failed else ruled.fallback,
+        fallback=f"{str(failed)[:300]}: one plain draw" if failed else ruled.fallback,
     )
 
 

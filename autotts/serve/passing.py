@@ -27,7 +27,7 @@ from autotts.serve.tally import Tally
 from autotts.serve.through import Gathered, Streamed, with_block
 from autotts.strategies.one import One
 from autotts.worlds.relay import Relay
-from autotts.worlds.servers.fault import BUSY, REQUEST, Fault
+from autotts.worlds.servers.fault import BUSY, REQUEST, Dead, Fault
 
 _PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
 
@@ -223,6 +223,10 @@ async def _until(way: Passage, sink: Streamed | Gathered, until: float | None, g
         task.uncancel()
         return ended
     except Fault as fault:
+        if fault.status == 404:  # what the policy names is not there: no fault of who asks
+            raise BackendError(str(fault)) from None
+        if fault.status == 503 and not fault.wait:
+            raise Dead(str(fault)) from None
         raise refusal(fault) from None
     finally:
         gone.call = None

@@ -200,6 +200,8 @@ class OpenAI:
             if over is not None:
                 why = f"draw {order.key.hex()} of {path.prompt[:40]!r}: {over.words(1)} ({fault})"
             signals = {} if fault.status is None else {"status": float(fault.status)}
+            if fault.wait:
+                signals["wait"] = fault.wait
             return self._failed(order, path, meter, why, signals)
         self._learn(entry, path, wish, said)
         ask = order.ask

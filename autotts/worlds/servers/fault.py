@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from autotts.errors import BackendError
+
 REFUSED, RESET, TIMEOUT, BUSY = "refused", "reset", "timeout", "busy"
 SERVER, NONSENSE, REQUEST = "server", "nonsense", "request"
 KINDS: Final = (REFUSED, RESET, TIMEOUT, BUSY, SERVER, NONSENSE, REQUEST)
+
+
+class Dead(BackendError):
+    """None of the servers works that could be asked."""
 
 
 class Fault(Exception):

@@ -132,8 +132,8 @@ class Fleet:
         ------
         Fault
             When it failed for good while a server is alive: one that has never taken a request is not.
-        BackendError
-            When all servers are dead.
+        Dead
+            When all servers are: a `BackendError`.
         InputError
             When a server cannot be used as it is declared.
         """

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import TypeAlias
 
-from autotts.errors import BackendError
+from autotts.worlds.servers.fault import Dead
 from autotts.worlds.servers.site import Place, Site
 
 Sites: TypeAlias = tuple[tuple[Site, float], ...]  # with weights
@@ -51,8 +51,8 @@ class Queue:
 
         Raises
         ------
-        BackendError
-            When all of them are dead.
+        Dead
+            When all of them are.
         """
         if sites not in self._groups:
             found = self._grant(sites, turn, self._now())
@@ -140,10 +140,10 @@ class Queue:
             soonest = min(soonest, ends) if ends > now else soonest
         return soonest
 
-    def hopeless(self, sites: Sites, what: str) -> BackendError:
+    def hopeless(self, sites: Sites, what: str) -> Dead:
         """What is said to who waits for servers that are all dead."""
         reasons = "; ".join(site.last for site, _ in sites)
-        return BackendError(
+        return Dead(
             f"{what}: expected an answer, found no server that works after {self._patience:g} s of trying: {reasons}. "
             "What was finished is kept: see to the servers, then ask again"
         )
