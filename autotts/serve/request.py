@@ -32,6 +32,7 @@ _PLAINLY: Final = (
 )
 _MOST_CHOICES: Final = 128
 _LONGEST: Final = 86_400.0  # seconds of a deadline
+_HEADER: Final = "x-autotts-"
 _WISHES: Final = ("budget", "effort", "deadline", "token", "progress")
 
 
@@ -277,10 +278,14 @@ def _own(given: Mapping[str, Any], headers: Mapping[str, str]) -> Own:
             raise Refused(
                 400, f"autotts.{name}: expected one of {', '.join(_WISHES)}, found this", param=f"autotts.{name}"
             )
+    for name in headers:
+        if name.startswith(_HEADER) and name.removeprefix(_HEADER) not in _WISHES:
+            expected = ", ".join(f"X-Autotts-{wish.capitalize()}" for wish in _WISHES)
+            raise Refused(400, f"{name[:80]}: expected one of {expected}, found this", param=name[:80])
     found: dict[str, Any] = {}
     for name in _WISHES:
         value, place = block.get(name), f"autotts.{name}"
-        header = headers.get(f"x-autotts-{name}")
+        header = headers.get(_HEADER + name)
         if header is not None:
             read_header = _of_header(name, header)
             if value is not None and _compared(name, value) != read_header:
@@ -299,7 +304,8 @@ def _own(given: Mapping[str, Any], headers: Mapping[str, str]) -> Own:
 
 def _of_header(name: str, value: str) -> Any:
     if name == "progress":
-        return value.strip().lower() in ("1", "true", "yes")
+        said = value.strip().lower()
+        return said in ("1", "true", "yes") if said in ("0", "1", "false", "true", "no", "yes") else value
     if name in ("effort", "deadline"):
         try:
             return float(value)
