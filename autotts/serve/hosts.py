@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Any, Final
 
 from autotts.serve.refused import Refused
@@ -32,6 +33,7 @@ class LocalOnly:
         await send({"type": "http.response.body", "body": body})
 
 
+@lru_cache(256)
 def is_local(host: bytes) -> bool:
     """Whether the value of a `Host` header names this machine as only itself can.
 

@@ -238,11 +238,11 @@ def _usage(guess: Guess, way: Passage, sink: Streamed | Gathered, seconds: float
     """What the backend did: as it told, or no less than it will have done."""
     told = sink.count.usage
     if told is not None:
-        guess.learn(told, whole=way.whole, seconds=seconds)
+        guess.learn(told, whole=way.whole, seconds=seconds, events=sink.count.events)
         return told
     if not ended and not sink.count.begun:
         return Usage()  # nobody answered
-    return guess.usage(whole=way.whole, seconds=seconds, most=way.most)
+    return guess.usage(whole=way.whole, seconds=seconds, most=way.most, events=sink.count.events)
 
 
 def refusal(fault: Fault) -> Exception:
