@@ -417,3 +417,51 @@ def test_the_fake_servers_faults_are_borne() -> None:
                         assert json.loads(sink.data)["choices"][0]["message"]["content"] == "a b c"
 
     asyncio.run(work())
+
+
+def quoting(field: str) -> Talk:
+    """A server that quotes what it refuses: here the words of whoever asks."""
+
+    async def talk(peer: Peer) -> None:
+        while await peer.hear():
+            if "odd" in peer.form:
+                await peer.answer(400, json.dumps({"error": {"message": f"odd: unsupported {field}"}}))
+            else:
+                await peer.begin("text/event-stream")
+                await peer.chunk(b"data: [DONE]\n\n")
+                await peer.chunk(b"")
+
+    return talk
+
+
+@pytest.mark.parametrize("field", ["temperature", "seed", "max_tokens"])
+def test_words_of_one_request_take_no_field_from_others(field: str) -> None:
+    async def work(world: OpenAI, peers: list[list[Peer]]) -> None:
+        body = BODY | {"temperature": 0.7, "seed": 3}
+        with pytest.raises(Fault):
+            await world.relay("small", CHAT, body | {"odd": 1}, Kept(), own=("temperature", "seed"))
+        await world.relay("small", CHAT, body, Kept(), own=("temperature", "seed"))
+        assert peers[0][-1].form == body
+
+    through(work, quoting(field))
+
+
+def test_what_a_server_really_refuses_is_left_out_from_then_on() -> None:
+    forms: list[Any] = []
+
+    async def talk(peer: Peer) -> None:
+        while await peer.hear():
+            forms.append(peer.form)
+            if "seed" in peer.form:
+                await peer.answer(400, json.dumps({"error": {"message": "unsupported field seed"}}))
+            else:
+                await peer.begin("text/event-stream")
+                await peer.chunk(b"data: [DONE]\n\n")
+                await peer.chunk(b"")
+
+    async def work(world: OpenAI, _: list[list[Peer]]) -> None:
+        for _ in range(2):
+            await world.relay("small", CHAT, BODY | {"seed": 3}, Kept(), own=("seed",))
+        assert ["seed" in form for form in forms] == [True, False, False]
+
+    through(work, talk)

@@ -59,9 +59,9 @@ class Relayed:
     async def _attempt(self, line: Line, sink: Sink) -> None:
         key = line.server.url, self._entry.served
         known = self._sender.refused_by(key)
-        refused = [name for name in known if name in self._own]
-        body = without(self._body, refused) if refused else self._body
-        raw = _raw(body) if refused else self._raw
+        left = [name for name in known if name in self._own]
+        body = without(self._body, left) if left else self._body
+        raw, refused = _raw(body) if left else self._raw, list[str]()
         for _ in range(_CHANGES):
             try:
                 await self._pass(line, raw, sink)
@@ -70,9 +70,12 @@ class Relayed:
                 field = None if self._begun or fault.kind != REQUEST else refused_field(fault.said, body)
                 if field is None or field not in self._own:
                     raise
-                self._sender.refuse(key, field)
+                refused.append(field)
                 body = without(body, (field,))
                 raw = _raw(body)
+            finally:
+                if self._begun:
+                    self._sender.remember(key, refused)
 
     async def _pass(self, line: Line, raw: bytes, sink: Sink) -> None:
         """Hand on one answer; it begins with its first byte, before which another server may be asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -47,9 +47,13 @@ class Sender:
         """Fields that a server (its address, and the model's name there) has refused so far."""
         return self._refused.get(key, ())
 
-    def refuse(self, key: tuple[str, str], field: str) -> None:
-        """Remember that a server refuses a field."""
-        self._refused[key] = (*self._refused.get(key, ()), field)
+    def remember(self, key: tuple[str, str], fields: Iterable[str]) -> None:
+        """Remember that a server refuses fields: it has answered the same request without them.
+
+        Its words alone do not show it, since they may quote what somebody wrote into a request.
+        """
+        known = self._refused.get(key, ())
+        self._refused[key] = (*known, *(field for field in fields if field not in known))
 
     # ------------------------------------------------------------------ draws
 
@@ -66,7 +70,7 @@ class Sender:
 
         async def attempt(line: Line) -> tuple[Said, float]:
             key = line.server.url, entry.served
-            body = without(form.body, self.refused_by(key))
+            body, refused = without(form.body, self.refused_by(key)), list[str]()
             for _ in range(_CHANGES):
                 meter.begin()
                 assembly, since = Assembly(meter, self._chunk.get(key, 1)), asyncio.get_running_loop().time()
@@ -75,13 +79,16 @@ class Sender:
                     break
                 except Fault as fault:
                     _lose(meter, assembly, fault)
-                    instead = self._instead(key, body, fault)
+                    instead, field = _instead(body, fault)
                     if instead is None:
                         raise
-                    body = instead
+                    body, refused = instead, refused + ([field] if field else [])
                 except InputError:
                     meter.refused()
                     raise
+                finally:
+                    if assembly.chunks:
+                        self.remember(key, refused)
             seconds = asyncio.get_running_loop().time() - since
             if said.estimated or said.prompt is None:
                 said = await self._count(line, entry, form, said, meter)
@@ -110,21 +117,6 @@ class Sender:
                         feed(payload)
                 raise
         return assembly.said()
-
-    def _instead(self, key: tuple[str, str], body: Mapping[str, Any], fault: Fault) -> dict[str, Any] | None:
-        """What to ask where a request was refused; None where nothing would be better."""
-        if fault.kind != REQUEST:
-            return None
-        over = overflow(fault.said)
-        if over is not None:
-            name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
-            room = over.room(body[name])
-            return {**body, name: room} if room > 0 else None
-        field = refused_field(fault.said, body)
-        if field is None:
-            return None
-        self.refuse(key, field)
-        return without(body, (field,))
 
     # ------------------------------------------------------------------ whole answers
 
@@ -270,6 +262,19 @@ class Sender:
                 self._mute.add(url)
             return None
         return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
+
+
+def _instead(body: Mapping[str, Any], fault: Fault) -> tuple[dict[str, Any] | None, str]:
+    """What to ask where a request was refused, None where nothing would be better; and the field that was left out."""
+    if fault.kind != REQUEST:
+        return None, ""
+    over = overflow(fault.said)
+    if over is not None:
+        name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
+        room = over.room(body[name])
+        return ({**body, name: room} if room > 0 else None), ""
+    field = refused_field(fault.said, body)
+    return (None, "") if field is None else (without(body, (field,)), field)
 
 
 def listing(answer: Mapping[str, Any]) -> dict[str, str]:
