@@ -103,7 +103,7 @@ def check_embeddings(seen: Seen) -> None:
     found = OpenAIEmbeddings(model="embedder", check_embedding_ctx_length=False, **WHERE).embed_documents([SUM, "x"])
     assert [len(row) for row in found] == [16, 16]
     tokens = len(SUM.split()) + 1  # as the fake backend counts, for LangChain does not tell the usage
-    seen.take({"prompt_tokens": tokens, "total_tokens": tokens}, embedded=True)
+    seen.take({"prompt_tokens": tokens, "total_tokens": tokens})
 
 
 run([value for name, value in list(globals().items()) if name.startswith("check_")])

@@ -83,7 +83,7 @@ def check_text_completions(seen: Seen) -> None:
 def check_embeddings(seen: Seen) -> None:
     found = litellm.embedding(model="openai/embedder", input=[SUM, "x"], encoding_format="float", **WHERE)
     assert len(found.data) == 2 and len(found.data[0]["embedding"]) == 16
-    seen.take(found.usage, embedded=True)
+    seen.take(found.usage)
 
 
 def check_errors(seen: Seen) -> None:

@@ -271,7 +271,7 @@ def check_text_completions(seen: Seen) -> None:
 def check_embeddings(seen: Seen) -> None:
     found = client.embeddings.create(model="embedder", input=[SUM, "What is 12 + 30 * 3?"])
     assert len(found.data) == 2 and len(found.data[0].embedding) == 16 and found.data[1].index == 1
-    seen.take(found.usage, embedded=True)
+    seen.take(found.usage)
 
 
 # ---------------------------------------------------------------- errors

@@ -31,19 +31,17 @@ CALLING = [{"role": "user", "content": "Use the tool add: what is 12 + 30?"}]
 
 @dataclass
 class Seen:
-    """The tokens that a client was told of; `embedded` are those of texts that were made vectors."""
+    """The tokens that a client was told of."""
 
     prompt: int = 0
     completion: int = 0
-    embedded: int = 0
     requests: int = 0
 
-    def take(self, usage: Any, *, embedded: bool = False) -> None:
+    def take(self, usage: Any) -> None:
         """Add a `usage`: an object or a mapping."""
         told = usage if isinstance(usage, dict) else usage.model_dump()
         self.prompt += told["prompt_tokens"]
         self.completion += told.get("completion_tokens") or 0
-        self.embedded += told["prompt_tokens"] * embedded
         self.requests += 1
         assert told["total_tokens"] == told["prompt_tokens"] + (told.get("completion_tokens") or 0), told
 
