@@ -17,7 +17,7 @@ from autotts.serve.bounds import read_body, read_object
 from autotts.serve.keys import Client
 from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
-from autotts.serve.obey import Done, Ruled, amount, block, obey, rule, unanswered
+from autotts.serve.obey import Done, Ruled, block, obey, rule, unanswered
 from autotts.serve.passing import Passage, carry, passage
 from autotts.serve.purses import Exhausted
 from autotts.serve.refused import Busy, Refused
@@ -31,6 +31,10 @@ from autotts.serve.tally import Tally
 Scope = MutableMapping[str, Any]
 
 log: Final = logging.getLogger("autotts.serve")
+
+# What is set aside of a key's budget for a request without a cap, so that others of the key can run beside it:
+_SHARE: Final = 64  # the part of the whole budget,
+_AMPLE: Final = 4.0  # or so many times what the arm is expected to cost, where that is more.
 
 
 @dataclass(slots=True)
@@ -174,10 +178,11 @@ class Completions:
         held = None
         try:
             if client.budget is not None:
-                limit = amount(ruled.policy, str(client.budget), "budget of this key")
-                most = limit if ruled.cap is None else ruled.cap
+                limit, least = client.budget.parts, math.ceil(ruled.policy.frontier[0].expected.cost)
+                most = max(limit // _SHARE, math.ceil(_AMPLE * ruled.granted.forecast))
+                most = min(limit, most) if ruled.cap is None else ruled.cap
                 try:
-                    held = await self._service.purses.reserve(client.name, limit, client.per, most, least=1)
+                    held = await self._service.purses.reserve(client.name, limit, client.per, most, least=least)
                 except Exhausted as error:
                     course.ended = "refused"
                     wait = 3600 if error.resets_in is None else math.ceil(error.resets_in)

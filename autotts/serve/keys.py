@@ -126,6 +126,22 @@ class Keys:
         return found
 
 
+def check_units(keys: Keys, unit: str) -> None:
+    """See that the clients' budgets are in the unit that the policy counts in.
+
+    Raises
+    ------
+    InputError
+        One is not; it names the client.
+    """
+    for client in keys.clients:
+        if client.budget is not None and client.budget.unit != unit:
+            raise InputError(
+                f"clients.{client.name}.budget: expected an amount in {unit}, which the policy counts in, found "
+                f"{client.budget}; write it in {unit}"
+            )
+
+
 def refuses(host: str, keys: Keys) -> None:
     """See that no server without a key listens beyond this machine.
 

@@ -20,7 +20,7 @@ from autotts.errors import InputError
 from autotts.policy.control import Ruling, Uncontrolled
 from autotts.policy.controller import Controller
 from autotts.policy.drift import Watch
-from autotts.policy.opening import HERE, Where, opened
+from autotts.policy.opening import HERE, PATIENCE, Where, opened
 from autotts.policy.running import amounts
 from autotts.policy.schema import Policy
 from autotts.serve import log, workers
@@ -29,7 +29,7 @@ from autotts.serve.gate import Gate
 from autotts.serve.hosts import LocalOnly
 from autotts.serve.joined import Shared
 from autotts.serve.kept import File, Kept
-from autotts.serve.keys import Keys, refuses
+from autotts.serve.keys import Keys, check_units, refuses
 from autotts.serve.listening import Limits, cut_stalled, settings
 from autotts.serve.living import Beside, living
 from autotts.serve.metrics import Metrics
@@ -38,7 +38,7 @@ from autotts.serve.ready import Ready
 from autotts.serve.service import Service, Settings
 
 BACKLOG: Final = 2048
-PATIENCE: Final = 5.0  # seconds that a locked database is waited for
+LOCKED: Final = 5.0  # seconds that a locked database is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Options:
         Mean budget a prompt and the most of one request, as they are written: `2e14flops`. None is the policy's own.
     controlled
         Whether the mean budget is held over all requests.
+    dead
+        Seconds that a request waits for models whose servers are all dead.
     at_once, queue
         Requests that run at one time, and that wait; of each worker.
     workers
@@ -76,6 +78,7 @@ class Options:
     budget: str | None = None
     cap: str | None = None
     controlled: bool = True
+    dead: float = PATIENCE
     at_once: int = 64
     queue: int = 256
     workers: int = 1
@@ -103,7 +106,9 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> int:
             f"--workers {options.workers}: expected --storage URL, through which they hold one budget, found none; "
             "sqlite:///serve.db will do on one machine, or give --controller off"
         )
-    ruling_of(Policy.load(path), options)
+    policy = Policy.load(path)
+    ruling_of(policy, options)
+    check_units(options.keys, policy.unit)
     with listening(options) as bound, tempfile.TemporaryDirectory(prefix="autotts-") as folder:
         tell(_address(bound, options.host))
         serve = partial(serve_on, path=path, options=options, folder=Path(folder))
@@ -126,7 +131,7 @@ def service_of(policy: Policy, options: Options, shared: Shared | None = None) -
     """What answers requests, with the policy's models open."""
     _, cap = amounts(policy.unit, None, options.cap)
     with ExitStack() as stack:
-        world = stack.enter_context(opened(policy, options.where, serving=True))
+        world = stack.enter_context(opened(policy, options.where, serving=True, patience=options.dead))
         kept = None
         if options.keep is not None:
             kept = stack.enter_context(Kept(File(options.keep, days=options.keep_days)))
@@ -155,7 +160,7 @@ def server_of(service: Service, path: Path, options: Options) -> Iterator[uvicor
             from autotts.store import database
             from autotts.store.accounts import Tills
 
-            engine = database.open(options.storage, PATIENCE)
+            engine = database.open(options.storage, LOCKED)
             stack.callback(engine.dispose)
             service.purses = Purses(service.policy.unit, Tills(engine))
         mean, _ = amounts(service.policy.unit, options.budget, None)

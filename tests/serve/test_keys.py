@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autotts.core.cost import Amount
 from autotts.errors import InputError
-from autotts.serve.keys import ANYONE, Client, Keys, refuses
+from autotts.serve.keys import ANYONE, Client, Keys, check_units, refuses
 
 ALICE, BOB = "alice-0123456789abcdef", "bob-0123456789abcdefgh"
 
@@ -232,3 +232,10 @@ def test_beyond_this_machine_a_key_is_needed(host: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--api-key-file"):
         refuses(host, Keys.none())
     refuses(host, loaded(tmp_path, ALICE, "keys.txt"))
+
+
+def test_a_budget_in_another_unit_than_the_policys_is_refused_before_anybody_asks(tmp_path: Path) -> None:
+    keys = loaded(tmp_path, f"[clients.a]\nkey = '{ALICE}'\nbudget = '3usd'\n[clients.b]\nkey = '{BOB}'")
+    check_units(keys, "usd")
+    with pytest.raises(InputError, match=r"clients\.a\.budget: expected an amount in flops, .* found 3usd"):
+        check_units(keys, "flops")
