@@ -121,10 +121,10 @@ def _salt(request: Request) -> str:
 
 def _wish(service: Service, request: Request) -> Wish:
     own, policy = request.own, service.policy
+    dial = {"auto-fast": 0.0, "auto-best": 1.0}.get(request.name, own.effort)
     if own.budget is not None:
         parts = float(amount(policy, own.budget, "autotts.budget"))
-        return Wish(effort=parts, cap=parts)
-    dial = {"auto-fast": 0.0, "auto-best": 1.0}.get(request.name, own.effort)
+        return Wish(effort=parts if dial is None else min(parts, policy.effort(dial)), cap=parts)
     if own.effort not in (None, dial):
         raise Refused(
             400,

@@ -144,6 +144,13 @@ def test_a_budget_of_its_own_is_hard(served: Inside) -> None:
         assert (refused.status, refused.error["param"]) == (400, "autotts.budget")
 
 
+def test_auto_fast_stays_cheap_whatever_its_budget(served: Inside) -> None:
+    budget = f"{served.service.policy.frontier[-1].expected.cost:.0f}flops"
+    cheap, best = (served.chat(model=name, autotts={"budget": budget}) for name in ("auto-fast", "auto-best"))
+    assert cheap.headers["x-autotts-arm"] == "one(model=small, temperature=0.7)"
+    assert best.headers["x-autotts-arm"] != cheap.headers["x-autotts-arm"]
+
+
 def test_a_deadline_ends_with_what_there_is(served: Inside) -> None:
     for model in ("auto", "auto-fast"):
         found = served.chat(model=model, autotts={"deadline": 1e-6})
