@@ -42,15 +42,16 @@ def backend(**options: Any) -> FakeServer:
     return FakeServer([*ready((*NAMES, "thinker")), FakeModel("embedder", embeds=16)], **options)
 
 
-def policy_data(folder: Path, arms: Mapping[str, str] = ARMS) -> dict[str, Any]:
+def policy_data(folder: Path, arms: Mapping[str, str] = ARMS, unit: str = "flops", card: str = "") -> dict[str, Any]:
     """A policy by hand, as the plain data of its file: a bin, and an arm for each setting, the cheapest first.
 
-    So `auto-fast` is the first arm, `auto` the second, `auto-best` the last.
+    So `auto-fast` is the first arm, `auto` the second, `auto-best` the last. `card` is a line for the table of each
+    model, with what a unit other than FLOPs and tokens is counted by.
     """
     file = folder / "models.toml"
-    file.write_text(models_toml(NAMES, "http://127.0.0.1:9/v1", None))
+    file.write_text(models_toml(NAMES, "http://127.0.0.1:9/v1", None).replace("\nparameters", f"\n{card}\nparameters"))
     shelf = catalogue([str(file)], {})[0]
-    with shelf.opened(("small", "large"), ("prm",), Asking(READERS["math"])) as world:
+    with shelf.opened(("small", "large"), ("prm",), Asking(READERS["math"], unit=unit)) as world:
         bound = {
             name: {"binding": shelf.described(name) | {"id": b.id}, "card": asdict(shelf.entries[name].card)}
             for name, b in world.bindings.items()
@@ -64,7 +65,7 @@ def policy_data(folder: Path, arms: Mapping[str, str] = ARMS) -> dict[str, Any]:
         "task": {"name": "math", "reader": "math", "grader": "math", "prompts": "b2:00ff"},
         "models": {name: bound[name] for name in ("large", "small")},
         "scorers": {"prm": bound["prm"]},
-        "unit": "flops",
+        "unit": unit,
         "arms": {name: {"arm": arm, "expected": {"all": expected[name]}} for name, arm in arms.items()},
         "difficulty": {"kind": "none", "features": [], "model": None, "bins": ["all"]},
         "frontier": [
