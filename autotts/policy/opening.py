@@ -65,12 +65,7 @@ def opened(
     reader = read or READERS.get(policy.task.reader)
     if reader is None:
         raise InputError(f"policy: unknown reader {policy.task.reader!r}; expected one of {', '.join(READERS)}")
-    shelf = _shelf(policy, where)
-    for name in policy.models:
-        shelf.drawing([name])
-    for name in policy.scorers:
-        if name not in shelf.scoring:
-            raise InputError(f"policy: it scores by {name!r}; expected a model that scores in {shelf.where}")
+    shelf = shelf_of(policy, where)
     asking = Asking(reader, policy.task.instruction or "", policy.unit, patience if serving else None)
     with shelf.opened(tuple(policy.models), tuple(policy.scorers), asking) as world:
         for name, bound in (policy.models | policy.scorers).items():
@@ -84,6 +79,23 @@ def opened(
         yield world
 
 
+def shelf_of(policy: Policy, where: Where) -> Catalogue:
+    """The models that a policy uses, found by their names; nothing is opened or asked.
+
+    Raises
+    ------
+    InputError
+        When it is not said where they are, or one of them is not there.
+    """
+    shelf = _shelf(policy, where)
+    for name in policy.models:
+        shelf.drawing([name])
+    for name in policy.scorers:
+        if name not in shelf.scoring:
+            raise InputError(f"policy: it scores by {name!r}; expected a model that scores in {shelf.where}")
+    return shelf
+
+
 def _shelf(policy: Policy, where: Where) -> Catalogue:
     bounds = policy.models | policy.scorers
     engines = {name: bound.binding.get("engine") for name, bound in bounds.items()}
@@ -95,7 +107,7 @@ def _shelf(policy: Policy, where: Where) -> Catalogue:
         name = next(name for name, engine in engines.items() if engine == "recorded")
         raise InputError(
             f"policy: {name!r} is bound to recorded answers, which cannot answer a new prompt; measure it with "
-            "autotts evaluate --pool"
+            "autotts evaluate --pool, or make it one of real models with autotts policy rebind"
         )
     if where.models is not None:
         return where.models
