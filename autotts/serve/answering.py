@@ -210,7 +210,7 @@ async def framed(service: Service, endpoint: str, send: Send, work: Callable[[Re
         await _refuse(reply, refused)
     except AutottsError as error:
         course.ended = "failed"
-        await _refuse(reply, unanswered(error))
+        await _refuse(reply, unanswered(service, error))
     except Exception:
         course.ended = "failed"
         log.exception("a request failed by a mistake of this server")

@@ -17,7 +17,6 @@ from autotts.policy.schema import Policy
 from autotts.serve import bank, purses, reload
 from autotts.serve.bank import Bank, account_of
 from autotts.serve.beats import beating
-from autotts.serve.log import Changes
 from autotts.serve.ready import Ready
 from autotts.serve.service import Service
 from autotts.store.accounts import Holder
@@ -53,7 +52,7 @@ class Beside:
 @asynccontextmanager
 async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterator[None]:
     """The scope in which a service answers; it is left when the last request has ended."""
-    changes = Changes()
+    changes = service.changes
     shared: Bank | None = None
 
     async def take(policy: Policy) -> None:

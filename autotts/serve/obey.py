@@ -170,24 +170,39 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
             out, states = await _run(service, ruled, strategy, tally, hang_up)
         except (BackendError, PlanError, InputError) as error:
             failed = failed or error
+            service.changes.say(f"arm {show(strategy)}", str(error))
             continue
         finally:
             tally.cost = max(before, priced(service, tally.usage))
         tally.cost = before + out.cost
         if failed and out.choice is None:
             break  # what failed has left no room for an answer
+        service.changes.say(f"arm {show(strategy)}", "")
         spent = Spent(dict(tally.usage), tally.cost, tally.draws, tally.cancelled)
         return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, failed is not None)
     assert failed is not None
-    raise unanswered(failed)
+    raise unanswered(service, failed)
 
 
-def unanswered(error: AutottsError) -> Refused:
+def unanswered(service: Service, error: AutottsError) -> Refused:
     """What a client is told where no backend answers: 503 if none is there, 502 if those there are of no use."""
-    words = f"no backend answers: {error}"
+    words = f"no backend answers: {_shown(service, error)}"
     if isinstance(error, Dead):
         return Refused(503, words, code="backend_down", headers={"retry-after": "5"})
     return Refused(502, words, code="backend_failed")
+
+
+def _shown(service: Service, error: AutottsError) -> str:
+    """Why a backend failed, in words for clients.
+
+    Those of a server with keys are others than its operator: for them addresses of backends stand in the log alone.
+    """
+    words = str(error)
+    if not service.keys.clients:
+        return words
+    head = words.partition(":")[0]
+    who = head if head.startswith(("model ", "scorer ")) and len(head) < 100 else "the backend"
+    return f"{who} failed; the server's log says why"
 
 
 def _tries(ruled: Ruled) -> Iterator[Strategy]:
@@ -261,7 +276,7 @@ def _block(service: Service, ruled: Ruled, strategy: Strategy, out: Outcome, fai
         ended=out.ended,
         answer=None if choice is None else choice.node.answer,
         confidence=None if choice is None else choice.confidence,
-        fallback=f"{str(failed)[:300]}: one plain draw" if failed else ruled.fallback,
+        fallback=f"{_shown(service, failed)[:300]}: one plain draw" if failed else ruled.fallback,
     )
 
 

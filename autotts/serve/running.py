@@ -20,7 +20,7 @@ from autotts.errors import InputError
 from autotts.policy.control import Ruling, Uncontrolled
 from autotts.policy.controller import Controller
 from autotts.policy.drift import Watch
-from autotts.policy.opening import HERE, PATIENCE, Where, opened
+from autotts.policy.opening import HERE, PATIENCE, Where, opened, shelf_of
 from autotts.policy.running import amounts
 from autotts.policy.schema import Policy
 from autotts.serve import log, workers
@@ -107,6 +107,7 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> int:
             "sqlite:///serve.db will do on one machine, or give --controller off"
         )
     policy = Policy.load(path)
+    shelf_of(policy, options.where)
     ruling_of(policy, options)
     check_units(options.keys, policy.unit)
     with listening(options) as bound, tempfile.TemporaryDirectory(prefix="autotts-") as folder:

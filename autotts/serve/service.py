@@ -18,6 +18,7 @@ from autotts.serve.gate import Gate
 from autotts.serve.guess import Guess
 from autotts.serve.kept import Kept
 from autotts.serve.keys import Keys
+from autotts.serve.log import Changes
 from autotts.serve.metrics import Metrics
 from autotts.serve.purses import Purses
 from autotts.serve.refused import Refused
@@ -76,6 +77,7 @@ class Service:
     kept: Kept | None = None
     keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
+    changes: Changes = field(default_factory=Changes)
     since: int = field(default_factory=lambda: int(time.time()))
     names: Mapping[str, str] = field(init=False)
     relays: Mapping[str, Relay | None] = field(init=False)
