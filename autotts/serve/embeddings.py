@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from autotts.serve.answering import Course, Scope, framed, headers_of, who
@@ -9,7 +10,7 @@ from autotts.serve.bounds import read_body, read_object
 from autotts.serve.passing import refusal
 from autotts.serve.refused import Refused
 from autotts.serve.reply import Reply
-from autotts.serve.sending import Receive, Send, listen
+from autotts.serve.sending import Gone, Receive, Send, ending, listen
 from autotts.serve.service import PLAIN, Service
 from autotts.serve.through import Gathered
 from autotts.worlds.servers.fault import Fault
@@ -37,6 +38,10 @@ class Embeddings:
         course.client = client.name
         raw = await read_body(receive, headers, service.settings.bounds)
         body = read_object(raw, service.settings.bounds)
+        if "autotts" in body:
+            raise Refused(
+                400, "autotts: expected none with embeddings, which have no arm and no budget", param="autotts"
+            )
         name = str(body.get("model", ""))
         role = name.removeprefix(PLAIN)
         role, known = (role, True) if role in service.policy.models else (next(iter(service.policy.models)), False)
@@ -45,14 +50,19 @@ class Embeddings:
             raise Refused(404, "the embedded models make no embeddings; serve with --upstream URL or --models FILE")
         if known:
             body = {**body, "model": relay.entries[role].served}
-        sink = Gathered()
-        course.ended = "failed"
-        async with listen(receive) as gone, service.gate.room(client, hang_up=gone.event) as waited:
-            course.waited = waited
+        sink, most = Gathered(), service.settings.deadline
+        until = None if most is None else course.since + most
+        async with listen(receive) as gone, service.gate.room(client, within=most, hang_up=gone.event) as waited:
+            course.waited, course.ended = waited, "failed"
             try:
-                await relay.relay(role, _PATH, body, sink)
+                ended = await ending(partial(relay.relay, role, _PATH, body, sink), until, gone)
             except Fault as fault:
                 raise refusal(fault) from None
+        if ended == "hang-up":
+            raise Gone("the client hung up")
+        if ended == "deadline":
+            course.ended = ended
+            raise Refused(504, f"the backend did not answer within {most:g} s", code="deadline")
         sink.end()
         if sink.count.usage is not None:
             course.tally.add(name, sink.count.usage)

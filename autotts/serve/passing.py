@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Collection, Mapping
@@ -21,7 +20,7 @@ from autotts.serve.refused import Busy, Refused
 from autotts.serve.reply import Reply
 from autotts.serve.request import CHAT
 from autotts.serve.said import Block, Form, Spent, Text, failure
-from autotts.serve.sending import HangUp
+from autotts.serve.sending import HangUp, ending
 from autotts.serve.service import Service
 from autotts.serve.tally import Tally
 from autotts.serve.through import Gathered, Streamed, with_block
@@ -200,38 +199,15 @@ async def carry(
 
 
 async def _until(way: Passage, sink: Streamed | Gathered, until: float | None, gone: HangUp) -> str:
-    """Relay until the answer ends ("returned"), the client hangs up ("hang-up"), or its time is over ("deadline")."""
-    loop, task, ended = asyncio.get_running_loop(), asyncio.current_task(), ""
-    assert task is not None
-
-    def end(why: str) -> None:
-        nonlocal ended
-        if not ended:
-            ended = why
-            task.cancel()
-
-    timer = None if until is None else loop.call_later(max(0.0, until - time.monotonic()), end, "deadline")
-    gone.call = partial(end, "hang-up")
+    """Relay until the answer ends, the client hangs up, or its time is over; which of them."""
     try:
-        if gone.event.is_set():
-            return "hang-up"
-        await way.relay.relay(way.role, way.path, way.body, sink, own=way.own)
-        return "returned"
-    except asyncio.CancelledError:
-        if not ended:
-            raise  # the server ends
-        task.uncancel()
-        return ended
+        return await ending(partial(way.relay.relay, way.role, way.path, way.body, sink, own=way.own), until, gone)
     except Fault as fault:
         if fault.status == 404:  # what the policy names is not there: no fault of who asks
             raise BackendError(str(fault)) from None
         if fault.status == 503 and not fault.wait:
             raise Dead(str(fault)) from None
         raise refusal(fault) from None
-    finally:
-        gone.call = None
-        if timer is not None:
-            timer.cancel()
 
 
 def _usage(guess: Guess, way: Passage, sink: Streamed | Gathered, seconds: float, ended: str) -> Usage:

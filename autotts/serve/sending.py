@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -108,6 +109,41 @@ class HangUp:
         self.event.set()
         if self.call is not None:
             self.call()
+
+
+async def ending(work: Callable[[], Awaitable[None]], until: float | None, gone: HangUp) -> str:
+    """Work until it is done ("returned"), the client hangs up ("hang-up"), or its time is over ("deadline").
+
+    Parameters
+    ----------
+    until
+        When its time is over, by `time.monotonic`; None is never.
+    """
+    loop, task, ended = asyncio.get_running_loop(), asyncio.current_task(), ""
+    assert task is not None
+
+    def end(why: str) -> None:
+        nonlocal ended
+        if not ended:
+            ended = why
+            task.cancel()
+
+    timer = None if until is None else loop.call_later(max(0.0, until - time.monotonic()), end, "deadline")
+    gone.call = partial(end, "hang-up")
+    try:
+        if gone.event.is_set():
+            return "hang-up"
+        await work()
+        return "returned"
+    except asyncio.CancelledError:
+        if not ended:
+            raise  # the server ends
+        task.uncancel()
+        return ended
+    finally:
+        gone.call = None
+        if timer is not None:
+            timer.cancel()
 
 
 @asynccontextmanager

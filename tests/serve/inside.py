@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
@@ -63,6 +64,15 @@ class Inside:
     def chat(self, headers: Mapping[str, str] | None = None, /, **fields: Any) -> Answer:
         body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], **fields}
         return self.ask("POST", "/v1/chat/completions", body, headers)
+
+
+def until(seen: Callable[[], object]) -> None:
+    """Return once something is seen that takes a moment; an error where it does not come."""
+    end = time.monotonic() + 20
+    while not seen():
+        if time.monotonic() > end:
+            raise AssertionError("it did not come")
+        time.sleep(0.005)
 
 
 @contextmanager
