@@ -94,7 +94,8 @@ class Completions:
         """Have the backend answer itself, or run the plan; the plan where the backend is not there."""
         service = self._service
         told = block(service, ruled)
-        course.arm, course.fallback = told.arm, told.fallback
+        # Who asks a model directly samples as it likes: so many arms would fill the metrics.
+        course.arm, course.fallback = ruled.request.name if ruled.direct else told.arm, told.fallback
         way = passage(service, ruled)
         if way is not None:
             left = await self._pass(way, ruled, reply, gone, course, told)
@@ -103,7 +104,8 @@ class Completions:
                 return
             ruled = left
         done = await self._plan(ruled, reply, gone, course.tally)
-        course.arm, course.ended = done.block.arm, done.block.ended
+        course.ended = done.block.ended
+        course.arm = course.arm if ruled.direct else done.block.arm
         course.fallback = "the backend failed" if ruled.failed or done.failed else done.block.fallback
         self._keep(ruled, done, reply, course)
 

@@ -60,8 +60,7 @@ def fields(told: Told) -> dict[str, Any]:
         "cancelled": told.cancelled,
         "seconds": round(told.seconds, 6),
         "waited": None if not told.waited else round(told.waited, 6),
-        # What follows the colon may be a backend's words, and those may quote a prompt.
-        "fallback": told.fallback.partition(":")[0],
+        "fallback": told.why,  # the rest may quote a prompt
     }
     return {key: value for key, value in found.items() if value not in ("", None)}
 

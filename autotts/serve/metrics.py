@@ -77,6 +77,11 @@ class Told:
     fallback: str = ""
     reason: str = ""
 
+    @property
+    def why(self) -> str:
+        """The fallback in a word: what follows may be a backend's words, or the place of a message."""
+        return self.fallback.partition(":")[0].partition("[")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -198,7 +203,7 @@ class Metrics:
         if told.bin:
             each.append(child(measures.BINS, told.bin))
         if told.fallback:
-            each.append(child(measures.FALLBACKS, told.fallback.partition(":")[0]))
+            each.append(child(measures.FALLBACKS, told.why))
         if told.ended == REFUSED:
             each.append(child(measures.REFUSED, told.reason or str(told.status)))
         costs = (

@@ -260,6 +260,7 @@ def _name(given: Mapping[str, Any], own: Own) -> tuple[str, Own]:
     head, at, amount = model.partition("@")
     if head != "auto" or not at:
         return model, own
+    _checked("budget", amount, "model")
     if own.budget not in (None, amount):
         raise Refused(
             400, f"model: expected one budget, found {amount!r} in its name and {own.budget!r} beside it", param="model"
@@ -291,7 +292,7 @@ def _own(given: Mapping[str, Any], headers: Mapping[str, str]) -> Own:
             if value is not None and _compared(name, value) != read_header:
                 raise Refused(
                     400,
-                    f"{place}: expected one, found {value!r} in the body and {header[:80]!r} in a header",
+                    f"{place}: expected one, found {_short(value)} in the body and {header[:80]!r} in a header",
                     param=place,
                 )
             value, place = read_header, f"X-Autotts-{name.capitalize()}"

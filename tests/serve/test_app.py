@@ -151,6 +151,28 @@ def test_auto_fast_stays_cheap_whatever_its_budget(served: Inside) -> None:
     assert best.headers["x-autotts-arm"] != cheap.headers["x-autotts-arm"]
 
 
+def test_no_client_fills_the_metrics_with_arms_of_its_own(served: Inside) -> None:
+    for temperature in (0.11, 0.12):
+        found = served.chat(model="plain:small", temperature=temperature, max_tokens=1)
+        assert found.data["autotts"]["arm"] == f"one(model=small, temperature={temperature})"
+    arms = [name for name in figures(served) if name.startswith("autotts_arm_requests_total")]
+    assert 'autotts_arm_requests_total{arm="plain:small"}' in arms
+    assert not any("0.11" in arm for arm in arms)
+
+
+def test_what_is_long_is_not_said_again(served: Inside) -> None:
+    long = "z" * 100_000
+    asked: list[tuple[dict[str, str], dict[str, Any]]] = [
+        ({}, {"model": f"auto@{long}"}),
+        ({"x-autotts-effort": "0.5"}, {"autotts": {"effort": long}}),
+        ({"x-autotts-token": "a"}, {"autotts": {"token": [long]}}),
+    ]
+    for headers, fields in asked:
+        found = served.chat(headers, **fields)
+        assert found.status == 400
+        assert len(found.body) < 1000
+
+
 def test_a_deadline_ends_with_what_there_is(served: Inside) -> None:
     for model in ("auto", "auto-fast"):
         found = served.chat(model=model, autotts={"deadline": 1e-6})

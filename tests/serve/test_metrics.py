@@ -68,6 +68,14 @@ def test_cost_adds_up_by_arm_by_client_and_by_model_and_kind() -> None:
     assert found["autotts_model_cost_total"]["none", "none", "flops"] == 1000
 
 
+def test_the_place_of_a_message_is_no_label() -> None:
+    metrics = Metrics()
+    for index in range(3):
+        metrics.begun()
+        metrics.ended(told(fallback=f"messages[{index}]: a call of a tool: one plain draw"))
+    assert figures(metrics.text())["autotts_fallbacks_total"] == {("messages",): 3}
+
+
 def test_tokens_draws_and_ends_are_counted() -> None:
     metrics = Metrics()
     for _ in range(3):
