@@ -109,13 +109,22 @@ class Bank:
                 self._net -= self._control.give(math.floor(held - equal))
             await self._try_turn()
 
-    async def adopt(self, policy: Policy, budget: float | None, hold: Callable[[str, int], Account]) -> None:
+    async def adopt(
+        self,
+        policy: Policy,
+        budget: float | None,
+        hold: Callable[[str, int], Account],
+        obeyed: Callable[[Policy], None] = lambda policy: None,
+    ) -> None:
         """Have the controller obey another policy, and go over to the account of that.
 
         Parameters
         ----------
         hold
             This server's part in the account of a name, which opens with so many parts: `partial(Holder, engine)`.
+        obeyed
+            Called with the policy in the same step in which the controller obeys it, before the database is asked: no
+            request is looked at by one policy and ruled by another.
 
         Raises
         ------
@@ -124,6 +133,7 @@ class Bank:
         """
         async with self._turning:
             self._control.adopt(policy, budget)
+            obeyed(policy)
             await self._leave()
             name = account_of(policy, self._control.budget)
             self._account = hold(name, math.floor(self._control.bound))

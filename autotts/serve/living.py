@@ -59,9 +59,9 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         """Obey another policy from the next request on; one that cannot be is refused, and nothing changes."""
         if shared is None:
             service.ruling.adopt(policy, beside.budget)
+            service.obey(policy)
         else:
-            await shared.adopt(policy, beside.budget, partial(Holder, beside.engine))
-        service.obey(policy)
+            await shared.adopt(policy, beside.budget, partial(Holder, beside.engine), service.obey)
         service.metrics.reloaded(True)
 
     watch = reload.Watch(beside.path, service.policy, take, lambda words: log.log(_grade(watch.problem), words))

@@ -247,7 +247,11 @@ def test_another_policy_has_an_account_of_its_own_and_the_old_one_gets_back_what
         server = Server(engine, lambda: 0.0)
         async with server.bank:
             running = server.control.ask("x")
-            await server.bank.adopt(other, 2 * BUDGET, server.hold)
+            at_once = []
+            await server.bank.adopt(
+                other, 2 * BUDGET, server.hold, lambda policy: at_once.append((policy, balance(engine)))
+            )
+            assert at_once == [(other, 0)]  # before its account is left
             assert balance(engine) == BOUND + BUDGET - running.reserved
             assert server.control.spare == 2 * BOUND
             server.control.tell(running, 0)
