@@ -151,6 +151,8 @@ class Watch:
                 await self._take(policy)
             except AutottsError as error:
                 words = f"{self._path}: {error}"
+            except Exception as error:  # a mistake of ours: it is said, and the next policy is looked at
+                words = f"{self._path}: {type(error).__name__}: {error}"
             else:
                 self._served = policy
                 self.taken += 1

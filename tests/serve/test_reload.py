@@ -354,3 +354,19 @@ def test_a_real_process_reloads_on_sighup(tmp_path):
             assert "the policy of before is served on" in process.stdout.readline()
         finally:
             process.kill()
+
+
+def test_a_mistake_in_taking_a_policy_is_told_and_the_next_one_is_taken(tmp_path):
+    async def told():
+        story = Story(tmp_path / "p.json")
+        take, story.watch._take = story.watch._take, lambda policy: 1 / 0
+        NEW.save(story.path)
+        await story.looks(3)
+        assert story.counts == (0, 1)
+        assert "ZeroDivisionError" in story.said[-1]
+        story.watch._take = take
+        policy(default=0).save(story.path)
+        await story.looks(3)
+        assert story.counts == (1, 1)
+
+    run(told)
