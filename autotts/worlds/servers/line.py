@@ -51,7 +51,7 @@ class Line:
             if "text/event-stream" not in kind:
                 text = (await _whole(answer, _MOST_COMPLAINT, cut=True)).decode("utf-8", "replace")
                 raise self._nonsense(path, f"a stream of events, found {kind or 'no content type'}", text)
-            yield Events(answer, f"{self._address.shown}{path}")
+            yield Events(answer, self._where(path))
         finally:
             await answer.close()
 
@@ -116,14 +116,19 @@ class Line:
             raise self._nonsense(path, f"at most {MOST_BYTES} bytes, found more", "")
         return raw
 
+    def _where(self, path: str) -> str:
+        """The address of a path, to be shown."""
+        shown = self._address.shown.rstrip("/")
+        return shown.rpartition("/")[0] + path[2:] if path.startswith("../") else shown + path
+
     def _nonsense(self, path: str, expected: str, text: str) -> Fault:
         said = self._address.excerpt(_bare(text))
-        words = f"{self._address.shown}{path}: expected {expected}" + f", found {said!r}" * bool(text)
+        words = f"{self._where(path)}: expected {expected}" + f", found {said!r}" * bool(text)
         return Fault(words, kind=NONSENSE, status=200, said=said)
 
     async def _refusal(self, answer: Answer, path: str) -> Exception:
         """What an answer that is not 200 means."""
-        status, where = answer.status, f"{self._address.shown}{path}"
+        status, where = answer.status, self._where(path)
         if 300 <= status < 400:
             return self._redirect(answer, where)
         text = (await _whole(answer, _MOST_COMPLAINT, cut=True)).decode("utf-8", "replace")
