@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from autotts.errors import AutottsError
 from autotts.policy.control import Ruling
-from autotts.serve.bounds import read_body, read_object
+from autotts.serve.bounds import LARGE, read_body, read_object
 from autotts.serve.keys import Client
 from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
@@ -74,7 +74,11 @@ class Completions:
         client = who(service, headers)
         course.client = client.name
         raw = await read_body(receive, headers, service.settings.bounds)
-        request = read(self._endpoint, read_object(raw, service.settings.bounds), headers)
+
+        def reading() -> Request:
+            return read(self._endpoint, read_object(raw, service.settings.bounds), headers)
+
+        request = reading() if len(raw) < LARGE else await asyncio.to_thread(reading)
         async with (
             listen(receive) as gone,
             service.gate.room(client, within=_left(service, request), hang_up=gone.event) as waited,
@@ -85,9 +89,9 @@ class Completions:
             ruled = rule(service, request, course.since)
             course.routing = time.monotonic() - begun
             course.ended = "failed"
-            service.saw(request, ruled.granted.routed)
             course.bin, course.unit = ruled.granted.routed.bin, ruled.policy.unit
             async with self._paid(ruling, client, ruled, course) as paid:
+                service.saw(request, ruled.granted.routed)
                 await self._work(paid, reply, gone, course)
 
     async def _work(self, ruled: Ruled, reply: Reply, gone: HangUp, course: Course) -> None:

@@ -12,6 +12,9 @@ from typing import Any, Final
 from autotts.serve.refused import Refused
 from autotts.serve.sending import Gone, Message, Receive, within
 
+# Bytes of a body that is to be read in a thread: it takes up to half a second, in which nobody else would be answered.
+LARGE: Final = 1 << 18
+
 _DIGITS: Final = 20  # of a whole number: those of the largest of 64 bits
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # the last one may have no end
 _ESCAPED: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a surrogate pair, perhaps

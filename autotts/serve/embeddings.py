@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Final
 
 from autotts.serve.answering import Course, Scope, framed, headers_of, who
-from autotts.serve.bounds import read_body, read_object
+from autotts.serve.bounds import LARGE, read_body, read_object
 from autotts.serve.passing import refusal
 from autotts.serve.refused import Refused
 from autotts.serve.reply import Reply
@@ -37,7 +38,8 @@ class Embeddings:
         client = who(service, headers)
         course.client = client.name
         raw = await read_body(receive, headers, service.settings.bounds)
-        body = read_object(raw, service.settings.bounds)
+        bounds = service.settings.bounds
+        body = read_object(raw, bounds) if len(raw) < LARGE else await asyncio.to_thread(read_object, raw, bounds)
         if "autotts" in body:
             raise Refused(
                 400, "autotts: expected none with embeddings, which have no arm and no budget", param="autotts"

@@ -173,6 +173,14 @@ def test_what_is_long_is_not_said_again(served: Inside) -> None:
         assert len(found.body) < 1000
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "embeddings"])
+def test_what_is_wrong_with_a_large_body_is_told_as_of_a_small_one(served: Inside, path: str) -> None:
+    small, large = (b'{"model": "auto", "x": [' + b"1, " * count + b"}" for count in (1, 100_000))
+    found = [served.ask("POST", f"/v1/{path}", body) for body in (small, large)]
+    assert [one.status for one in found] == [400, 400]
+    assert found[0].error["message"].split(" at ")[0] == found[1].error["message"].split(" at ")[0]
+
+
 def test_a_deadline_ends_with_what_there_is(served: Inside) -> None:
     for model in ("auto", "auto-fast"):
         found = served.chat(model=model, autotts={"deadline": 1e-6})
