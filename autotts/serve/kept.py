@@ -27,6 +27,7 @@ from autotts.errors import InputError
 DAYS: Final = 30.0
 LARGEST: Final = 4 << 30  # bytes of the file, beyond which the older half is dropped
 WAITING: Final = 1000  # lines
+HEAVIEST: Final = 64 << 20  # characters of all lines that wait: a prompt may have millions
 DAY: Final = 86400.0
 WAKES: Final = 600.0  # seconds after which the thread sees to the file though nothing came
 
@@ -144,6 +145,11 @@ def _head(file: io.FileIO) -> bytes:
     return os.pread(file.fileno(), 64, 0)
 
 
+def _weight(row: Mapping[str, Any]) -> int:
+    """Characters of its texts."""
+    return sum(len(value) for value in row.values() if isinstance(value, str))
+
+
 class Kept:
     """`with Kept(file) as kept`: a thread writes what `keep` is given; at the end all that waits is written.
 
@@ -155,8 +161,18 @@ class Kept:
         Why lines are lost now, or empty.
     """
 
-    def __init__(self, file: File, clock: Callable[[], float] = time.monotonic, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        file: File,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        waiting: int = WAITING,
+        heaviest: int = HEAVIEST,
+    ) -> None:
         self._file = file
+        self._heaviest = heaviest
+        self._given = 0  # characters so far; only the caller's thread counts them
+        self._taken = 0  # only the writing thread does
         self._clock = clock
         self._rows: queue.Queue[Mapping[str, Any] | None] = queue.Queue(waiting)
         self._thread = threading.Thread(target=self._write, name="keep", daemon=True)
@@ -182,8 +198,13 @@ class Kept:
 
     def keep(self, row: Mapping[str, Any]) -> None:
         """Have a row written, soon; it must not change any more. It never waits and never fails."""
+        weight = _weight(row)
+        if self._given - self._taken + weight > self._heaviest:
+            self._crowded += 1
+            return
         try:
             self._rows.put_nowait(row)
+            self._given += weight
         except queue.Full:
             self._crowded += 1
 
@@ -195,7 +216,9 @@ class Kept:
         while True:
             found = self._next()
             rows = [row for row in found if row is not None]
-            if rows and self._try(partial(self._file.append, rows)):
+            wrote = bool(rows) and self._try(partial(self._file.append, rows))
+            self._taken += sum(map(_weight, rows))
+            if wrote:
                 self.written += len(rows)
             else:
                 self._failed += len(rows)

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,28 @@ def test_what_the_queue_has_no_room_for_is_lost_at_once(tmp_path: Path) -> None:
         go.set()
     assert [line["n"] for line in lines(path)] == [0, 1, 2]
     assert kept.written == 3
+
+
+def test_long_prompts_that_wait_are_bounded_in_all(tmp_path: Path) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    class Slow(File):
+        def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+            inside.set()
+            go.wait(5)
+            super().append(rows)
+
+    path = tmp_path / "kept.jsonl"
+    with Kept(Slow(path), heaviest=100) as kept:
+        for n in range(5):
+            kept.keep({"n": n, "prompt": 40 * "x"})
+            assert inside.wait(5)
+        assert kept.lost == 3
+        go.set()
+        while kept.written < 2:
+            time.sleep(0)
+        kept.keep({"n": 5, "prompt": 40 * "x"})
+    assert [line["n"] for line in lines(path)] == [0, 1, 5]
 
 
 def test_another_file_is_never_taken_for_one_of_these(tmp_path: Path) -> None:
