@@ -106,21 +106,29 @@ def _engine(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         engine = sa.create_engine(parsed)
     except exc.ArgumentError as error:
+        shown, why = _hidden(url), str(error).replace(url, _hidden(url))
         raise StoreError(
-            f"storage: expected a database URL such as sqlite:///autotts.db, found {url!r} ({error})"
-        ) from error
+            f"storage: expected a database URL such as sqlite:///autotts.db, found {shown!r} ({why})"
+        ) from None
     except ModuleNotFoundError as error:
         raise StoreError(
             f"storage: {_place(parsed)} needs the driver {error.name!r}, which is not installed: pip install it"
         ) from error
     if engine.dialect.name not in ("sqlite", "postgresql"):
-        raise StoreError(f"storage: expected an SQLite or PostgreSQL database, found {engine.dialect.name} in {url!r}")
+        raise StoreError(f"storage: expected an SQLite or PostgreSQL database, found {_place(parsed)}")
     if engine.dialect.name == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StoreError(
             f"storage: {url!r} is a database in memory, which nothing else can read: give a file, "
             "such as sqlite:///autotts.db"
         )
     return engine
+
+
+def _hidden(url: str) -> str:
+    """A URL that could not be taken apart, without its name and password."""
+    before, at, place = url.rpartition("@")
+    scheme, colon, _ = before.partition("://")
+    return f"{scheme + colon if colon else ''}***@{place}" if at else url
 
 
 def _patience(engine: sa.Engine, timeout: float) -> float:

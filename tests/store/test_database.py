@@ -143,6 +143,14 @@ def test_a_wrong_url_is_refused(url: str, words: str) -> None:
         database.open(url)
 
 
+@pytest.mark.parametrize("url", ["postgres://me:s3@cret@host/db", "me:s3@cret@host", "mysql://me:s3%40cret@host/db"])
+def test_no_password_is_said_again(url: str) -> None:
+    with pytest.raises(StoreError) as found:
+        database.open(url)
+    assert "host" in str(found.value)
+    assert not any(part in str(found.value) for part in ("s3", "cret"))
+
+
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("This is a letter, and not a database at all.\n" * 100)
     with pytest.raises(StoreError, match=r"text\.db is not a database; give another file"):
