@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,28 +43,50 @@ def backend(**options: Any) -> FakeServer:
 
 
 def policy_data(folder: Path, arms: Mapping[str, str] = ARMS, unit: str = "flops", card: str = "") -> dict[str, Any]:
+    """A policy over the fake server's models, as `policy_over` makes it.
+
+    `card` are lines for the table of each model: by what a unit other than FLOPs and tokens is counted.
+    """
+    text = models_toml(NAMES, "http://127.0.0.1:9/v1", None).replace("\nparameters", f"\n{card}\nparameters")
+    return policy_over(folder, text, arms, unit=unit, models=("large", "small"), scorers=("prm",))
+
+
+def policy_over(
+    folder: Path,
+    toml: str,
+    arms: Mapping[str, str],
+    *,
+    unit: str,
+    models: Sequence[str],
+    scorers: Sequence[str] = (),
+    reader: str = "math",
+) -> dict[str, Any]:
     """A policy by hand, as the plain data of its file: a bin, and an arm for each setting, the cheapest first.
 
-    So `auto-fast` is the first arm, `auto` the second, `auto-best` the last. `card` is a line for the table of each
-    model, with what a unit other than FLOPs and tokens is counted by.
+    So `auto-fast` is the first arm, `auto` the second, `auto-best` the last.
+
+    Parameters
+    ----------
+    toml
+        Text of a `models.toml` that declares the models and scorers. Costs are those of the last model.
     """
     file = folder / "models.toml"
-    file.write_text(models_toml(NAMES, "http://127.0.0.1:9/v1", None).replace("\nparameters", f"\n{card}\nparameters"))
+    file.write_text(toml)
     shelf = catalogue([str(file)], {})[0]
-    with shelf.opened(("small", "large"), ("prm",), Asking(READERS["math"], unit=unit)) as world:
+    with shelf.opened(tuple(models), tuple(scorers), Asking(READERS[reader], unit=unit)) as world:
         bound = {
             name: {"binding": shelf.described(name) | {"id": b.id}, "card": asdict(shelf.entries[name].card)}
             for name, b in world.bindings.items()
         }
-        one = world.bindings["small"].prices.of_prompt(40, 40) * 3.0
+        one = world.bindings[models[-1]].prices.of_prompt(40, 40) * 3.0
     costs = {name: one * 8.0**i for i, name in enumerate(arms)}
     expected = {name: {"value": 0.5 + 0.1 * i, "cost": costs[name]} for i, name in enumerate(arms)}
     return {
         "format": "autotts.policy/1",
         "requires": [],
-        "task": {"name": "math", "reader": "math", "grader": "math", "prompts": "b2:00ff"},
-        "models": {name: bound[name] for name in ("large", "small")},
-        "scorers": {"prm": bound["prm"]},
+        "task": {"name": "math", "reader": reader, "grader": reader, "prompts": "b2:00ff"},
+        "models": {name: bound[name] for name in models},
+        "scorers": {name: bound[name] for name in scorers},
         "unit": unit,
         "arms": {name: {"arm": arm, "expected": {"all": expected[name]}} for name, arm in arms.items()},
         "difficulty": {"kind": "none", "features": [], "model": None, "bins": ["all"]},
