@@ -157,10 +157,10 @@ async def carry(
     BackendError
         Nobody answered, and nothing was sent to the client.
     """
-    choices = ruled.request.body.get("n") or 1
+    choices, cut = ruled.request.body.get("n") or 1, 0
 
     def spent(usage: Usage) -> Spent:
-        return Spent({way.role: usage}, priced(service, {way.role: usage}), choices, 0)
+        return Spent({way.role: usage}, priced(service, {way.role: usage}), choices, cut)
 
     def beside(usage: Usage) -> Block:
         return replace(told, ended="cap") if way.lowered and usage.generated >= way.most else told
@@ -183,9 +183,11 @@ async def carry(
         usage = _usage(service.guesses[way.role], way, sink, time.monotonic() - since, ended)
         tally.add(way.role, usage)
         tally.cost += priced(service, {way.role: usage})
-        tally.cancelled += ended != "returned"
-        if not (ended or sink.count.begun):  # nobody answered
-            tally.draws, tally.cancelled = tally.draws - choices, tally.cancelled - 1
+        cut = 0 if ended == "returned" else choices
+        if ended or sink.count.begun:
+            tally.cancelled += cut
+        else:  # nobody answered
+            tally.draws -= choices
     if ended == "returned":
         ended = beside(usage).ended
     if isinstance(sink, Streamed):

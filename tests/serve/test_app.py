@@ -189,6 +189,12 @@ def test_a_deadline_ends_with_what_there_is(served: Inside) -> None:
         assert found.data["choices"][0]["finish_reason"] == "length"
 
 
+def test_a_draw_that_was_passed_through_and_cut_off_is_told_as_cancelled(served: Inside) -> None:
+    told = served.chat(model="auto-fast", n=2, autotts={"deadline": 1e-6}).data["autotts"]
+    assert (told["draws"], told["cancelled"]) == (2, 2)
+    assert served.chat(model="auto-fast", n=2).data["autotts"]["cancelled"] == 0
+
+
 def test_progress_is_told_where_it_was_asked_for(served: Inside) -> None:
     events = served.chat(stream=True, autotts={"progress": True}).events
     assert any("progress" in event.get("autotts", {}) for event in events)
