@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from autotts.serve.metrics import CONTENT_TYPE
 from autotts.serve.ready import Ready
 from autotts.serve.refused import Refused
 from autotts.serve.request import CHAT, TEXT
-from autotts.serve.sending import Receive, Send
+from autotts.serve.sending import Message, Receive, Send
 from autotts.serve.service import Service
 
 
@@ -34,8 +35,16 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live through the server's life."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, partial(_tell, send))
+            return
         endpoint = self._endpoints.get(scope.get("path", "")) if scope.get("method") == "POST" else None
         await (endpoint or self._app)(scope, receive, send)
+
+
+async def _tell(send: Send, message: Message) -> None:
+    """Say how starting and ending went, without the trace of what failed: who runs the server says it in words."""
+    await send({name: value for name, value in message.items() if name != "message"})
 
 
 def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncContextManager[None]]) -> Front:

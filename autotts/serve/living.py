@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from autotts.errors import AutottsError
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
 from autotts.serve import bank, purses, reload
@@ -79,21 +80,28 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         service.metrics.save()
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(session(service.world))
-        await stack.enter_async_context(ready.watching())
-        if beside.engine is not None and isinstance(service.ruling, Controller):
-            account = account_of(service.policy, service.ruling.budget)
-            holder = Holder(beside.engine, account, math.floor(service.ruling.bound))
-            shared = Bank(
-                service.ruling, holder, servers=beside.workers, tell=lambda words: changes.say("shared budget", words)
-            )
-            await stack.enter_async_context(shared)
-            await stack.enter_async_context(beating(shared.beat, bank.BEAT))
-        stack.push_async_callback(service.purses.close)
-        await stack.enter_async_context(beating(service.purses.beat, purses.BEAT))
-        await stack.enter_async_context(beating(tend, TEND))
-        stack.callback(service.metrics.save, last=True)
-        await stack.enter_async_context(watch.watching())
+        try:
+            await stack.enter_async_context(session(service.world))
+            await stack.enter_async_context(ready.watching())
+            if beside.engine is not None and isinstance(service.ruling, Controller):
+                account = account_of(service.policy, service.ruling.budget)
+                holder = Holder(beside.engine, account, math.floor(service.ruling.bound))
+                shared = Bank(
+                    service.ruling,
+                    holder,
+                    servers=beside.workers,
+                    tell=lambda words: changes.say("shared budget", words),
+                )
+                await stack.enter_async_context(shared)
+                await stack.enter_async_context(beating(shared.beat, bank.BEAT))
+            stack.push_async_callback(service.purses.close)
+            await stack.enter_async_context(beating(service.purses.beat, purses.BEAT))
+            await stack.enter_async_context(beating(tend, TEND))
+            stack.callback(service.metrics.save, last=True)
+            await stack.enter_async_context(watch.watching())
+        except AutottsError as fault:
+            service.fault = fault
+            raise
         gc.collect()
         gc.freeze()  # what lives as long as the server is not looked through again and again
         yield

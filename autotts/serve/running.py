@@ -117,12 +117,23 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> int:
 
 
 def serve_on(bound: socket.socket, path: Path, options: Options, folder: Path) -> None:
-    """Serve on a socket that listens, in this process."""
+    """Serve on a socket that listens, in this process.
+
+    Raises
+    ------
+    AutottsError
+        Something that it needs cannot be used; no request was answered then.
+    """
     handler = log.set_up(sys.stderr, as_json=options.json_log)
     try:
         shared = Shared(folder, uuid4().hex) if options.workers > 1 else None
         with service_of(Policy.load(path), options, shared) as service, server_of(service, path, options) as server:
-            server.run(sockets=[bound])
+            try:
+                server.run(sockets=[bound])
+            except SystemExit:
+                if service.fault is not None:
+                    raise service.fault from None
+                raise
     finally:
         log.log.removeHandler(handler)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from autotts.core.strategy import Role, Strategy, knobs
+from autotts.errors import AutottsError
 from autotts.policy.control import Ruling
 from autotts.policy.drift import Watch
 from autotts.policy.routing import Routed
@@ -65,7 +66,10 @@ class Settings:
 
 @dataclass(slots=True)
 class Service:
-    """What answers requests; `policy` and `ruling` are replaced together when a new policy is loaded."""
+    """What answers requests; `policy` and `ruling` are replaced together when a new policy is loaded.
+
+    `fault` is why it could not begin to, if it could not.
+    """
 
     policy: Policy
     ruling: Ruling
@@ -78,6 +82,7 @@ class Service:
     keys: Keys = field(default_factory=Keys.none)
     settings: Settings = field(default_factory=Settings)
     changes: Changes = field(default_factory=Changes)
+    fault: AutottsError | None = None
     since: int = field(default_factory=lambda: int(time.time()))
     names: Mapping[str, str] = field(init=False)
     relays: Mapping[str, Relay | None] = field(init=False)
