@@ -76,9 +76,6 @@ class Gate:
         self._worked = 0.0
         self._full_since = 0.0
         self._ends: deque[float] = deque([0.0], maxlen=_LATELY + 1)
-        self._draining = False
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     @property
     def running(self) -> int:
@@ -89,19 +86,6 @@ class Gate:
     def waiting(self) -> int:
         """Requests that wait now."""
         return self._waiting
-
-    @property
-    def draining(self) -> bool:
-        """Whether new requests are refused because the server stops."""
-        return self._draining
-
-    def drain(self) -> None:
-        """Let nobody in from now on; who was let in or waits goes on."""
-        self._draining = True
-
-    async def emptied(self) -> None:
-        """Wait until nothing runs and nothing waits."""
-        await self._empty.wait()
 
     @asynccontextmanager
     async def room(
@@ -119,8 +103,7 @@ class Gate:
         Raises
         ------
         Busy
-            503 while the server stops; 429 beyond the client's rate, where the queue is full, or past `within`.
-            Nothing was spent then.
+            429 beyond the client's rate, where the queue is full, or past `within`. Nothing was spent then.
         Gone
             The client hung up while it waited.
         """
@@ -139,8 +122,6 @@ class Gate:
 
     def _admitted(self, client: Client, now: float) -> _Line:
         """The client's line, if one more request of it may run or wait."""
-        if self._draining:
-            raise Busy(503, "this server stops; ask again in a moment", 1, code="server_stopping")
         line = self._lines.get(client.name)
         if line is None:
             line = self._lines[client.name] = _Line(client, 0.0, now)
@@ -173,7 +154,6 @@ class Gate:
         ours: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.waiting[ours] = None
         self._waiting += 1
-        self._empty.clear()
         self._turn(line)
         listening = None if hang_up is None else asyncio.create_task(_give_up(hang_up, ours))
         try:
@@ -203,7 +183,6 @@ class Gate:
     def _enter(self, line: _Line) -> None:
         self._running += 1
         line.running += 1
-        self._empty.clear()
         if self._running == self._places:
             self._full_since = self._clock()
 
@@ -234,8 +213,6 @@ class Gate:
                 self._enter(line)
                 ours.set_result(None)
             self._turn(line)
-        if not self._running and not self._waiting:
-            self._empty.set()
 
 
 async def _give_up(hang_up: asyncio.Event, ours: asyncio.Future[None]) -> None:

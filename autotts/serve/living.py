@@ -102,6 +102,9 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         except AutottsError as fault:
             service.fault = fault
             raise
+        except Exception:
+            log.exception("a mistake of this server keeps it from beginning")
+            raise
         gc.collect()
         gc.freeze()  # what lives as long as the server is not looked through again and again
         yield

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from autotts.serve.gate import Gate
-
 log: Final = logging.getLogger("autotts.serve")
 
 _SOON, _LATER = 2.0, 15.0  # seconds between two looks: while something is not there, and while all is
@@ -22,20 +20,15 @@ class Ready:
     ----------
     look
         Gives, for each role, why its model cannot be asked, or an empty text.
-    gate
-        Whose draining makes a server not ready.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[Mapping[str, str]]], gate: Gate) -> None:
+    def __init__(self, look: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
         self._look = look
-        self._gate = gate
         self._found: Mapping[str, str] = {"": "the backends were not looked at yet"}
 
     @property
     def problems(self) -> list[str]:
         """Why requests cannot be answered as the policy wants; empty where they can."""
-        if self._gate.draining:
-            return ["this server stops"]
         return [f"{role}: {why}" if role else why for role, why in self._found.items() if why]
 
     @asynccontextmanager

@@ -176,7 +176,7 @@ def server_of(service: Service, path: Path, options: Options) -> Iterator[uvicor
             stack.callback(engine.dispose)
             service.purses = Purses(service.policy.unit, Tills(engine))
         mean, _ = amounts(service.policy.unit, options.budget, None)
-        ready = Ready(service.look, service.gate)
+        ready = Ready(service.look)
         beside = Beside(path, mean, options.workers, engine)
         app = app_of(service, ready, lambda: living(service, ready, beside))
         yield uvicorn.Server(settings(app if options.keys.clients else LocalOnly(app), options.limits))

@@ -48,7 +48,7 @@ def service(policy: Policy, options: Options) -> Iterator[tuple[Service, App]]:
 
 def application(of: Service) -> App:
     """The application of a service that lives in no scope of its own."""
-    return app_of(of, Ready(of.look, of.gate), nullcontext)
+    return app_of(of, Ready(of.look), nullcontext)
 
 
 async def post(
