@@ -114,6 +114,10 @@ class Ruling(Protocol):
         """What the request cost, in parts, and whether that shows what its arm costs."""
         ...
 
+    def withdraw(self, asked: Asked) -> None:
+        """Take a request back that was refused before anything was spent."""
+        ...
+
     def adopt(self, policy: Policy, budget: float | None = None) -> None:
         """Obey another policy from now on."""
         ...
@@ -177,6 +181,7 @@ class Uncontrolled:
         self.adopt(policy, budget)
         self._open: set[int] = set()
         self._asked = 0
+        self._number = 0
         self._spent = 0.0
 
     def adopt(self, policy: Policy, budget: float | None = None) -> None:
@@ -205,9 +210,10 @@ class Uncontrolled:
             routed = routing.route(self._policy, seen, effort, token)
         caps = [cap for cap in (self._policy.cap, wish.cap) if cap is not None]
         self._asked += 1
-        self._open.add(self._asked)
+        self._number += 1
+        self._open.add(self._number)
         return Asked(
-            number=self._asked,
+            number=self._number,
             routed=routed,
             cap=math.floor(min(caps)) if caps else None,
             reserved=0,
@@ -216,6 +222,12 @@ class Uncontrolled:
             scarce=False,
             tight=wish.cap is not None and wish.cap == min(caps),
         )
+
+    def withdraw(self, asked: Asked) -> None:
+        """Take a request back; as `Controller.withdraw`."""
+        check_told(asked, 0.0, asked.number in self._open)
+        self._open.remove(asked.number)
+        self._asked -= 1
 
     def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
         """What a request cost, in parts; as `Controller.tell`."""

@@ -100,6 +100,7 @@ class Controller:
         self._obey(policy, budget)
         self._open: dict[int, Asked] = {}
         self._asked = 0
+        self._number = 0
         self._spent = 0.0
         self._account = 0.0  # budgets paid in, less costs, less what was given up; allowance not included
         self._reserved = 0.0
@@ -131,7 +132,7 @@ class Controller:
         bound = self.bound
         self._obey(policy, budget)
         self._account += bound - self.bound
-        self._before = self._asked
+        self._before = self._number
 
     def _obey(self, policy: Policy, budget: float | None) -> None:
         held = made_for(policy) if budget is None else float(budget)
@@ -185,11 +186,21 @@ class Controller:
         if self._policy.cap is not None:
             cap = min(cap, self._policy.cap)
         parts = max(0, math.floor(min(cap, limit)))
-        asked = Asked(self._asked, routed, parts, parts, effort, forecast, scarce, limit < cap)
+        self._number += 1
+        asked = Asked(self._number, routed, parts, parts, effort, forecast, scarce, limit < cap)
         self._open[asked.number] = asked
         self._reserved += parts
         self._forecasts += min(parts, forecast)
         return asked
+
+    def withdraw(self, asked: Asked) -> None:
+        """Take a request back that was refused before anything was spent: it has no budget that others could have."""
+        check_told(asked, 0.0, self._open.get(asked.number) is asked)
+        del self._open[asked.number]
+        self._reserved -= asked.reserved
+        self._forecasts -= min(asked.reserved, asked.forecast)
+        self._asked -= 1
+        self._account -= self.budget
 
     def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
         """What a request cost, in parts; one that was given up is told with what it cost until then.

@@ -12,6 +12,7 @@ from autotts.policy.schema import Policy
 from autotts.tasks import READERS
 from autotts.worlds.catalogue import EMBEDDED, Asking, Bench, Catalogue, catalogue, proxies_of, restated
 from autotts.worlds.models.entry import Server
+from autotts.worlds.servers.address import address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def _shelf(policy: Policy, where: Where) -> Catalogue:
     if where.models is not None:
         return where.models
     if where.upstream is not None:
+        address_of(where.upstream)
         return restated({n: (b.binding, b.card) for n, b in bounds.items()}, [where.upstream], where.proxies)
     raise InputError(
         f"policy: its models ({', '.join(bounds)}) answer on servers: say where, with --models FILE (a models.toml) or "

@@ -196,8 +196,11 @@ class Completions:
                 ruled = replace(ruled, cap=held.parts if ruled.cap is None else min(ruled.cap, held.parts))
             yield ruled
         finally:
-            typical = not (ruled.direct or course.fallback) and course.ended in ("returned", "cap")
-            ruling.tell(ruled.granted, course.tally.cost, typical=typical)
+            if course.tally.cost == 0:
+                ruling.withdraw(ruled.granted)
+            else:
+                typical = not (ruled.direct or course.fallback) and course.ended in ("returned", "cap")
+                ruling.tell(ruled.granted, course.tally.cost, typical=typical)
             if held is not None:
                 held.settle(course.tally.cost)
 

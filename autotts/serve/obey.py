@@ -24,7 +24,7 @@ from autotts.policy.schema import Policy
 from autotts.serve.refused import Busy, Refused
 from autotts.serve.request import Request
 from autotts.serve.said import Block, Spent, Text
-from autotts.serve.service import Service, plain, role_of
+from autotts.serve.service import PLAIN, Service, plain, role_of
 from autotts.serve.tally import Tally
 from autotts.strategies.arms import show
 from autotts.strategies.one import One
@@ -79,7 +79,7 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
     """
     policy, own = service.policy, request.own
     role = role_of(service, request.name)
-    wish = _wish(service, request)
+    wish = _fitting(service, _wish(service, request))
     token = own.token if own.token is not None else _salt(request)
     seen = routing.look(policy, request.prompt)
     try:
@@ -92,7 +92,7 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
     elif request.plainly and not isinstance(strategy, One):
         strategy, fallback = plain(strategy), f"{request.plainly}: one plain draw"
     elif request.media and not isinstance(strategy, One):
-        service.ruling.tell(granted, 0)
+        service.ruling.withdraw(granted)
         raise Refused(
             400,
             f"{request.media}: expected texts, since this prompt's arm {granted.routed.arm} chooses among several "
@@ -121,6 +121,12 @@ def _salt(request: Request) -> str:
 
 def _wish(service: Service, request: Request) -> Wish:
     own, policy = request.own, service.policy
+    if request.name.startswith(PLAIN) and own.effort is not None:
+        raise Refused(
+            400,
+            f"autotts.effort: expected it of a policy's choice, found it beside {request.name}",
+            param="autotts.effort",
+        )
     dial = {"auto-fast": 0.0, "auto-best": 1.0}.get(request.name, own.effort)
     if own.budget is not None:
         parts = float(amount(policy, own.budget, "autotts.budget"))
@@ -132,6 +138,15 @@ def _wish(service: Service, request: Request) -> Wish:
             param="autotts.effort",
         )
     return Wish() if dial is None else Wish(effort=policy.effort(dial))
+
+
+def _fitting(service: Service, wish: Wish) -> Wish:
+    """A wish under the server's own cap, so that an arm is taken that fits; the cheapest where none does."""
+    cap = service.settings.cap
+    if cap is None:
+        return wish
+    most = max(float(cap), service.policy.frontier[0].expected.cost)
+    return replace(wish, cap=most if wish.cap is None else min(most, wish.cap))
 
 
 def amount(policy: Policy, text: str, what: str) -> int:
@@ -175,6 +190,9 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         finally:
             tally.cost = max(before, priced(service, tally.usage))
         tally.cost = before + out.cost
+        if out.ended == "cap" and not (tally.draws or isinstance(strategy, One)):
+            ruled = replace(ruled, fallback="the cap leaves no room for the arm: one plain draw")
+            continue
         if failed and out.choice is None:
             break  # what failed has left no room for an answer
         service.changes.say(f"arm {show(strategy)}", "")

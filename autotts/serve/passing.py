@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -80,7 +79,8 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     most = _within(body, ruled.cap, service.world.bindings[strategy.model].prices, whole)
     if most < 1 and not special:
         return None
-    most, lowered = max(1, most), most < body[_limit(body)]
+    asked = body[_limit(body)]
+    most, lowered = (asked, False) if most >= asked else (max(1, most), True)
     sent = _streamed({**body, _limit(body): most}, request.stream)
     own = sent.keys() - request.body.keys() - {"model", "messages", "prompt", "stream"}
     return Passage(relay, strategy.model, path, sent, whole, most * (body.get("n") or 1), lowered, own)
@@ -104,8 +104,16 @@ def _as_it_is(relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str,
     body = {**entry.extra, **given, "model": entry.served}
     named = _limit(given)
     body.setdefault(named, entry.max_tokens)
-    words = given.get("messages", given.get("prompt"))
-    return _PATHS[request.endpoint], body, len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace"))
+    return _PATHS[request.endpoint], body, _most_tokens(given.get("messages", given.get("prompt")))
+
+
+def _most_tokens(words: Any) -> int:
+    """The most tokens that a prompt in any form can be: a token is a byte at least."""
+    if isinstance(words, str):
+        return len(words) if words.isascii() else len(words.encode("utf-8", "replace"))
+    if isinstance(words, Mapping):
+        return sum(map(_most_tokens, words.values())) + 16
+    return sum(map(_most_tokens, words)) if isinstance(words, list) else 1
 
 
 def _within(body: Mapping[str, Any], cap: int | None, prices: Prices, whole: int) -> int:

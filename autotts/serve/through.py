@@ -77,7 +77,7 @@ class Streamed:
         if _USAGE in data:
             data = b"".join(self._told(piece) for piece in _EVENT.split(data) if piece)
         if data:
-            self.count.events += data.count(b"data: ")
+            self.count.events += data.count(b"data:")
             await self._reply.piece(data)
 
     async def end(self, last: bytes = b"") -> None:
@@ -86,15 +86,18 @@ class Streamed:
 
     def _told(self, event: bytes) -> bytes:
         """An event, without its usage or with our block beside it, as it was asked for."""
-        payload = event[6:] if event.startswith(b"data: ") else b""
+        payload = event[5:].strip() if event.startswith(b"data:") else b""
         try:
             data = json.loads(payload) if _USAGE in payload else None
         except (ValueError, RecursionError):
             data = None
-        if data is None or not self.count.take(data) or data.get("choices") or self.count.usage is None:
+        if data is None or not self.count.take(data) or self.count.usage is None:
             return event
-        if not self._tell_usage:
+        last = not data.get("choices")
+        if last and not self._tell_usage:
             return b""
+        if not self._tell_usage or not (last or data["choices"][0].get("finish_reason")):
+            return event
         return b"data: " + with_block(payload, self._telling(self.count.usage)) + b"\n\n"
 
 
@@ -126,10 +129,13 @@ class Gathered:
 
 def with_block(data: bytes, told: dict[str, Any]) -> bytes:
     """The bytes of an object with our block under one more key; all others stay as they are."""
-    head = data.rstrip()
-    if not head.endswith(b"}"):
+    head, block = data.rstrip(), json.dumps(told, separators=(",", ":")).encode()
+    if not head.endswith(b"}") or head == b"{}":
         return data
-    return head[:-1] + b',"autotts":' + json.dumps(told, separators=(",", ":")).encode() + b"}"
+    if b'"autotts"' in head:  # perhaps that of another such server behind this one
+        found = json.loads(head)
+        return json.dumps(found | {"autotts": told}, separators=(",", ":")).encode()
+    return head[:-1] + b',"autotts":' + block + b"}"
 
 
 def _whole(value: Any) -> int:

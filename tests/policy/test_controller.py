@@ -365,3 +365,17 @@ def test_parameters_come_from_the_policy_and_stay_in_its_file(tmp_path):
 def test_parameters_that_make_no_sense_are_refused(key, value):
     with pytest.raises(InputError, match=rf"policy: controller\.{key}: "):
         Policy.loads(json.dumps({**policy_data(), "controller": {key: value}}))
+
+
+def test_a_request_that_is_taken_back_leaves_no_budget_behind() -> None:
+    control = Controller(SIX, BUDGET)
+    before = control.state
+    for _ in range(50):
+        control.withdraw(control.ask("1+1"))
+    after = control.state
+    assert (after.requests, after.running, after.spent) == (0, 0, 0.0)
+    assert after.room == before.room
+    asked = control.ask("1+1")
+    control.withdraw(asked)
+    with pytest.raises(InputError):
+        control.tell(asked, 1.0)

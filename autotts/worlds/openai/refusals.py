@@ -87,7 +87,8 @@ def refused_field(said: str, body: Mapping[str, Any]) -> str | None:
     if not any(sign in low for sign in _REFUSING):
         return None
     for field in OPTIONAL:
-        there = field in body or field in body.get("stream_options", ())
+        options = body.get("stream_options")
+        there = field in body or (isinstance(options, Mapping) and field in options)
         if there and re.search(rf"(?<![a-z_]){field}(?!\.?[a-z_])", low):
             return field
     return None
