@@ -3,8 +3,8 @@
 A thousand requests, 40 at a time, to one plain draw, to votes and to best-of-n, whole and streamed, before a backend
 with so few places that some wait in its queue and some in ours. Each is cut off at a moment of its own: before its head
 is sent whole, before anything is answered, in the midst of it. After each wave: how long it is from the last hang-up
-until the backend works on nothing and our queue is empty, by their own counts. In the end: whether all that the backend
-generated is in our bill.
+until the backend works on nothing and our queue is empty, by their own counts; and whether all that the backend
+generated and read is in our bill, for waves of plain draws streamed, of such as whole answers, and of searches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import asyncio
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,12 +27,31 @@ PACE: Final = Paced(first=0.02, rate=100.0, chunk=1, running=24, fixed=60)  # 0.
 OPTIONS: Final = ("--at-once", "24", "--queue", "64", "--controller", "off")
 AT_ONCE: Final = 40
 LATEST: Final = 0.5  # seconds after which a client hangs up
-MODELS: Final = ("auto-fast", "auto", "auto-best", "plain:small")
+KINDS: Final[Mapping[str, tuple[Sequence[str], Sequence[bool]]]] = {  # models, and whether they are streamed
+    "plain, streamed": (("auto-fast", "plain:small"), (True,)),
+    "plain, whole": (("auto-fast", "plain:small"), (False,)),
+    "searches": (("auto", "auto-best"), (True, False)),
+}
+
+
+@dataclass
+class Bill:
+    """Tokens by the backend's count, generated and of prompts, and by our own, what was cancelled included."""
+
+    made: float = 0.0
+    billed: float = 0.0
+    read: float = 0.0
+    charged: float = 0.0
+
+    def add(self, other: Bill, times: float = 1.0) -> None:
+        """Add another, so many times."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + times * getattr(other, one.name))
 
 
 @dataclass
 class Ends:
-    """What was seen: seconds until all work ended after each wave, hang-ups by when they came, tokens in the end."""
+    """What was seen: seconds until all work ended after each wave, hang-ups by when they came, tokens by kind."""
 
     backend: list[float] = field(default_factory=list)
     gate: list[float] = field(default_factory=list)
@@ -38,10 +59,7 @@ class Ends:
     waiting: int = 0  # before anything was answered
     midway: int = 0
     answered: int = 0
-    made: float = 0.0  # tokens that the backend generated
-    billed: float = 0.0  # tokens of answers in our own count, finished or cancelled
-    read: float = 0.0  # tokens of prompts that the backend read
-    charged: float = 0.0  # tokens of prompts in our own count
+    bills: dict[str, Bill] = field(default_factory=dict)
 
 
 async def hang_up(load: Load, request: bytes, after: float, part: float, ends: Ends) -> None:
@@ -63,13 +81,14 @@ async def hang_up(load: Load, request: bytes, after: float, part: float, ends: E
 
 
 async def wave(on: Stack, number: int, count: int, ends: Ends) -> None:
-    """Some clients at once, who all hang up; then the wait for the end of all work."""
-    rng = Random(number)
+    """Some clients of one kind at once, who all hang up; then the wait for the end of all work, and the bill."""
+    rng, before = Random(number), await bill(on)
+    kind = list(KINDS)[number % len(KINDS)]
+    models, streams = KINDS[kind]
     async with Load(on.ours.url) as load, asyncio.TaskGroup() as group:
         for _ in range(count):
             n, part = rng.randrange(10, 99), rng.random() if rng.random() < 0.1 else 1.0
-            fields = {"stream": True} if rng.random() < 0.5 else {}
-            request = chat(on.ours.url, rng.choice(MODELS), f"What is {n} + 2 * 3?", **fields)
+            request = chat(on.ours.url, rng.choice(models), f"What is {n} + 2 * 3?", stream=rng.choice(streams))
             group.create_task(hang_up(load, request, LATEST * rng.random(), part, ends))
     cut = time.perf_counter()
 
@@ -84,18 +103,32 @@ async def wave(on: Stack, number: int, count: int, ends: Ends) -> None:
         backend, gate = group.create_task(until(idle, 10)), group.create_task(until(empty, 10))
     ends.backend.append(backend.result() if backend.result() < 10 else time.perf_counter() - cut)
     ends.gate.append(gate.result())
+    told = ends.bills.setdefault(kind, Bill())
+    told.add(await bill(on))
+    told.add(before, -1.0)
 
 
 async def hung_up(on: Stack, count: int, at_once: int = AT_ONCE) -> Ends:
-    """All waves."""
+    """All waves, after one answer of each sort: how fast a model is, is known by then."""
     ends = Ends()
+    async with Load(on.ours.url) as load:
+        for models, streams in KINDS.values():
+            for model, stream in product(models, streams):
+                await load.ask(chat(on.ours.url, model, "What is 1 + 2 * 3?", stream=stream))
     for number, begun in enumerate(range(0, count, at_once)):
         await wave(on, number, min(at_once, count - begun), ends)
-    theirs, own = await figures(on.backend), await figures(on.ours)
-    ends.made, ends.read = theirs["vllm:generation_tokens_total"], theirs["vllm:prompt_tokens_total"]
-    ends.billed = own.get("autotts_tokens_total generated", 0.0) + own.get("autotts_tokens_total cancelled", 0.0)
-    ends.charged = own.get("autotts_tokens_total prompt", 0.0) + own.get("autotts_tokens_total cached", 0.0)
     return ends
+
+
+async def bill(on: Stack) -> Bill:
+    """Both counts so far."""
+    theirs, own = await figures(on.backend), await figures(on.ours)
+
+    def ours(*kinds: str) -> float:
+        return sum(own.get(f"autotts_tokens_total {kind}", 0.0) for kind in kinds)
+
+    made, read = (theirs.get(f"vllm:{what}_tokens_total", 0.0) for what in ("generation", "prompt"))
+    return Bill(made, ours("generated", "cancelled"), read, ours("prompt", "cached"))
 
 
 def wrongs(ends: Ends, within: float = 0.1) -> list[str]:
@@ -105,10 +138,11 @@ def wrongs(ends: Ends, within: float = 0.1) -> list[str]:
         found.append(f"the backend worked on for {max(ends.backend):.3f} s after a hang-up")
     if max(ends.gate) > within:
         found.append(f"our queue was not empty for {max(ends.gate):.3f} s after a hang-up")
-    if ends.billed < ends.made:
-        found.append(f"{ends.made - ends.billed:,.0f} of {ends.made:,.0f} generated tokens are not billed")
-    if ends.charged < ends.read:
-        found.append(f"{ends.read - ends.charged:,.0f} of {ends.read:,.0f} tokens of prompts are not billed")
+    for kind, told in ends.bills.items():
+        if told.billed < told.made:
+            found.append(f"{kind}: {told.made - told.billed:,.0f} of {told.made:,.0f} generated tokens are not billed")
+        if told.charged < told.read:
+            found.append(f"{kind}: {told.read - told.charged:,.0f} of {told.read:,.0f} tokens of prompts not billed")
     if not (ends.waiting and ends.midway):
         found.append("expected hang-ups before and in the midst of answers, found one kind: nothing was tried")
     return found
@@ -126,9 +160,12 @@ def tell(ends: Ends) -> str:
             f"{ends.answered} answered before",
             f"the backend worked on after the last hang-up of {len(ends.backend)} waves: {times(ends.backend)}",
             f"our queue was empty after: {times(ends.gate)}",
-            f"generated tokens: {ends.made:,.0f} by the backend's count, {ends.billed:,.0f} billed "
-            f"({ends.billed / max(1.0, ends.made) - 1:+.1%})",
-            f"tokens of prompts: {ends.read:,.0f} by the backend's count, {ends.charged:,.0f} billed",
+            *(
+                f"{kind}: generated {told.made:,.0f} by the backend's count, {told.billed:,.0f} billed "
+                f"({told.billed / max(1.0, told.made):.2f}); prompts {told.read:,.0f}, {told.charged:,.0f} billed "
+                f"({told.charged / max(1.0, told.read):.2f})"
+                for kind, told in ends.bills.items()
+            ),
         ]
     )
 
