@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from autotts.errors import AutottsError
+from autotts.errors import AutottsError, StoreError
 from autotts.policy.control import Ruling
 from autotts.serve.bounds import LARGE, read_body, read_object
 from autotts.serve.keys import Client
@@ -70,9 +70,15 @@ class Completions:
         await framed(self._service, self._endpoint, send, work)
 
     async def _answer(self, headers: Mapping[str, str], receive: Receive, reply: Reply, course: Course) -> None:
-        service = self._service
-        client = who(service, headers)
+        client = who(self._service, headers)
         course.client = client.name
+        with self._service.room(headers):
+            await self._admit(client, headers, receive, reply, course)
+
+    async def _admit(
+        self, client: Client, headers: Mapping[str, str], receive: Receive, reply: Reply, course: Course
+    ) -> None:
+        service = self._service
         raw = await read_body(receive, headers, service.settings.bounds)
 
         def reading() -> Request:
@@ -181,14 +187,19 @@ class Completions:
     @asynccontextmanager
     async def _paid(self, ruling: Ruling, client: Client, ruled: Ruled, course: Course) -> AsyncIterator[Ruled]:
         """The scope in which a request may spend; the running budget and the client's are told what it came to."""
-        held = None
+        service, held = self._service, None
         try:
             if client.budget is not None:
                 limit, least = client.budget.parts, math.ceil(ruled.policy.frontier[0].expected.cost)
                 most = max(limit // _SHARE, math.ceil(_AMPLE * ruled.granted.forecast))
                 most = min(limit, most) if ruled.cap is None else ruled.cap
                 try:
-                    held = await self._service.purses.reserve(client.name, limit, client.per, most, least=least)
+                    held = await service.purses.reserve(client.name, limit, client.per, most, least=least)
+                except StoreError as error:
+                    service.changes.say("clients' budgets", str(error))
+                    raise Refused(
+                        503, "the budget of this key cannot be looked up now", headers={"retry-after": "5"}
+                    ) from None
                 except Exhausted as error:
                     course.ended = "refused"
                     wait = 3600 if error.resets_in is None else math.ceil(error.resets_in)

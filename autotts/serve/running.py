@@ -17,7 +17,7 @@ from uuid import uuid4
 import uvicorn
 
 from autotts.errors import InputError
-from autotts.policy.control import Ruling, Uncontrolled
+from autotts.policy.control import Ruling, Uncontrolled, Wish, checked
 from autotts.policy.controller import Controller
 from autotts.policy.drift import Watch
 from autotts.policy.opening import HERE, PATIENCE, Where, opened, shelf_of
@@ -109,6 +109,9 @@ def run(path: Path, options: Options, tell: Callable[[str], None]) -> int:
     policy = Policy.load(path)
     shelf_of(policy, options.where)
     ruling_of(policy, options)
+    _, cap = amounts(policy.unit, None, options.cap)
+    if cap is not None:
+        checked(policy, Wish(cap=cap))
     check_units(options.keys, policy.unit)
     with listening(options) as bound, tempfile.TemporaryDirectory(prefix="autotts-") as folder:
         tell(_address(bound, options.host))

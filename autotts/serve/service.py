@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +23,7 @@ from autotts.serve.keys import Keys
 from autotts.serve.log import Changes
 from autotts.serve.metrics import Metrics
 from autotts.serve.purses import Purses
-from autotts.serve.refused import Refused
+from autotts.serve.refused import Busy, Refused
 from autotts.serve.request import Request
 from autotts.serve.watched import Watched
 from autotts.strategies.one import One
@@ -32,6 +33,7 @@ from autotts.worlds.relay import Relay, relay_of
 log: Final = logging.getLogger("autotts.serve")
 
 AUTO = ("auto", "auto-fast", "auto-best")
+_UNTOLD: Final = 1 << 20  # bytes for which a body counts whose length nobody tells
 PLAIN = "plain:"  # before the name of a model that is asked directly
 
 
@@ -53,6 +55,8 @@ class Settings:
         Seconds that a client may take to read a piece of its answer.
     bounds
         What the body of a request may be.
+    bodies
+        Bytes of all bodies that are read or worked on at one time.
     """
 
     cap: int | None = None
@@ -62,6 +66,7 @@ class Settings:
     step: float = 0.25
     patience: float = 60.0
     bounds: Bounds = Bounds()
+    bodies: int = 512 << 20
 
 
 @dataclass(slots=True)
@@ -84,6 +89,7 @@ class Service:
     changes: Changes = field(default_factory=Changes)
     fault: AutottsError | None = None
     since: int = field(default_factory=lambda: int(time.time()))
+    bodies: int = 0
     names: Mapping[str, str] = field(init=False)
     relays: Mapping[str, Relay | None] = field(init=False)
     guesses: Mapping[str, Guess] = field(init=False)
@@ -92,6 +98,26 @@ class Service:
         self.names = names(self.policy)
         self.relays = {role: relay_of(self.world, role) for role in self.policy.models}
         self.guesses = {role: Guess() for role in self.policy.models}
+
+    @contextmanager
+    def room(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Room for the body of a request while the scope is open; one that does not tell its length counts as a large one.
+
+        Raises
+        ------
+        Busy
+            429, where those of other requests take it all.
+        """
+        told = headers.get("content-length", "")
+        size = int(told) if told.isdecimal() and len(told) < 20 else _UNTOLD
+        size = min(size, self.settings.bounds.bytes)
+        if self.bodies and self.bodies + size > self.settings.bodies:
+            raise Busy(429, "this server has no room for another body now; ask again in a moment", 1)
+        self.bodies += size
+        try:
+            yield
+        finally:
+            self.bodies -= size
 
     def obey(self, policy: Policy) -> None:
         """Obey another policy over the same models, from the next request on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,15 @@ def test_what_failed_and_left_no_room_for_an_answer_is_no_answer(broken: Inside)
         assert found.status in (502, 503) and found.error["message"]
     assert broken.service.ruling.state.running == 0
     assert broken.service.ruling.state.spent > 0
+
+
+def test_bodies_under_way_are_bounded_in_all(served: Inside) -> None:
+    settings = served.service.settings
+    served.service.settings = replace(settings, bodies=1000)
+    try:
+        with served.service.room({"content-length": "900"}):
+            refused = served.chat(user="x" * 200)
+            assert refused.status == 429 and refused.headers["retry-after"] == "1"
+        assert served.chat().status == 200
+    finally:
+        served.service.settings = settings
