@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,17 @@ def test_a_look_ends_within_its_bound_and_needs_no_session() -> None:
                     loop.time = real  # type: ignore[method-assign]
 
     asyncio.run(work())
+
+
+def test_an_address_that_ends_before_the_version_is_told() -> None:
+    async def work() -> str:
+        async with listening(refuses(404, "Not Found")) as (server, _):
+            short = replace(server, url=server.url.removesuffix("/v1"))
+            with world_of(short) as world:
+                found: dict[str, str] = await world.look()
+                return found["S"]
+
+    assert "up to the version (/v1)?" in asyncio.run(work())
 
 
 def test_one_server_of_several_is_enough() -> None:

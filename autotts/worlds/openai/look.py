@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from autotts.errors import BackendError, InputError
 from autotts.worlds.models.entry import Entry, Server
@@ -12,7 +13,7 @@ from autotts.worlds.openai.refusals import same_model
 from autotts.worlds.openai.sending import listing
 from autotts.worlds.servers import Fault, Fleet, Line, Retries, Timeouts
 from autotts.worlds.servers.address import address_of
-from autotts.worlds.servers.fault import BUSY, REQUEST, SERVER
+from autotts.worlds.servers.fault import BUSY, NONSENSE, REQUEST, SERVER
 from autotts.worlds.servers.fleet import NO_PROXIES
 
 QUICK: Final = Retries(tries=3, first=0.05, longest=0.25, patience=0.0)
@@ -110,6 +111,8 @@ async def _lists(fleet: Fleet, server: Server) -> tuple[str, Mapping[str, str]]:
         try:
             return listing(await line.get("/models"))
         except Fault as fault:
+            if fault.status == 404 and urlsplit(server.url).path in ("", "/"):
+                raise Fault(f"{fault}; is the address up to the version (/v1)?", kind=NONSENSE, again=False) from None
             if fault.kind == REQUEST or fault.status == 429:
                 return {}  # it is there, and lists nothing
             raise
