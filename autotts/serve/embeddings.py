@@ -17,6 +17,7 @@ from autotts.serve.through import Gathered
 from autotts.worlds.servers.fault import Fault
 
 _PATH: Final = "/embeddings"
+_OTHER: Final = "embeddings"  # what metrics call a model that the policy does not name: clients may name many
 
 
 class Embeddings:
@@ -44,7 +45,9 @@ class Embeddings:
             raise Refused(
                 400, "autotts: expected none with embeddings, which have no arm and no budget", param="autotts"
             )
-        name = str(body.get("model", ""))
+        name = body.get("model")
+        if not isinstance(name, str) or not name.strip():
+            raise Refused(400, "model: expected the name of a model that makes embeddings, found none", param="model")
         role = name.removeprefix(PLAIN)
         role, known = (role, True) if role in service.policy.models else (next(iter(service.policy.models)), False)
         relay = service.relays[role]
@@ -67,6 +70,6 @@ class Embeddings:
             raise Refused(504, f"the backend did not answer within {most:g} s", code="deadline")
         sink.end()
         if sink.count.usage is not None:
-            course.tally.add(name, sink.count.usage)
+            course.tally.add(role if known else _OTHER, sink.count.usage)
         course.ended = "passed"
         await reply.whole(200, sink.body)

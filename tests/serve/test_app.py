@@ -232,6 +232,9 @@ def test_models_health_and_what_there_is_not(served: Inside) -> None:
 def test_embeddings_are_passed_on(served: Inside) -> None:
     found = served.ask("POST", "/v1/embeddings", {"model": "embedder", "input": "hello"})
     assert found.status == 200 and len(found.data["data"][0]["embedding"]) == 16
+    tokens = [name for name in figures(served) if name.startswith("autotts_tokens_total")]
+    assert any('model="embeddings"' in name for name in tokens)
+    assert not any("embedder" in name for name in tokens)  # clients may name as many as they like
 
 
 def figures(served: Inside) -> dict[str, float]:

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,13 @@ def test_a_client_that_hangs_up_leaves_its_place_at_once(silent: Inside) -> None
 def test_a_deadline_ends_it(silent: Inside) -> None:
     found = silent.ask("POST", "/v1/embeddings", BODY)
     assert (found.status, found.error["code"]) == (504, "deadline")
+
+
+@pytest.mark.parametrize("silent", [None], indirect=True)
+@pytest.mark.parametrize("model", [None, "", 7, ["embedder"]])
+def test_a_model_that_is_no_name_is_refused(silent: Inside, model: Any) -> None:
+    found = silent.ask("POST", "/v1/embeddings", BODY | {"model": model})
+    assert (found.status, found.error["param"]) == (400, "model")
 
 
 @pytest.mark.parametrize("silent", [None], indirect=True)
