@@ -135,6 +135,7 @@ class Completions:
         """Keep the prompt and what became of it, where that was asked for; a passed answer is not read."""
         if self._service.kept is not None and ruled.request.prompt:
             row: dict[str, Any] = {"id": reply.id, "prompt": ruled.request.prompt, "arm": course.arm, "bin": course.bin}
+            row["client"] = course.client
             row |= {
                 "ended": course.ended,
                 "cost": course.tally.cost,
@@ -218,7 +219,7 @@ class Completions:
 
 async def framed(service: Service, endpoint: str, send: Send, work: Callable[[Reply, Course], Awaitable[None]]) -> None:
     """Answer one request by some work, and tell of it; only what is our own mistake is a 500, and it is logged."""
-    course = Course(time.monotonic(), Tally(service.world))
+    course = Course(time.monotonic(), Tally(service.world, service.guesses))
     reply = Reply(Patient(send, service.settings.patience, asyncio.Event()))
     service.metrics.begun()
     try:

@@ -34,10 +34,13 @@ class Guess:
         if events and usage.generated:
             self.piece = max(self.piece or 0.0, usage.generated / events)
 
+    def prompt(self, whole: int) -> int:
+        """The tokens of a prompt that can be so many at most."""
+        return whole if self.density is None else math.ceil(whole * self.density)
+
     def usage(self, *, whole: int, seconds: float, most: int, events: int = 0) -> Usage:
         """What an answer took that was cut off after so many seconds and events, and might have had `most` tokens."""
-        prompt = whole if self.density is None else math.ceil(whole * self.density)
         made = (self.rate or FASTEST) * (seconds + AHEAD)
         if events and self.piece is not None:
             made = (events + 1) * self.piece
-        return Usage(prompt=prompt, cancelled=min(most, math.ceil(made)), calls=1)
+        return Usage(prompt=self.prompt(whole), cancelled=min(most, math.ceil(made)), calls=1)

@@ -8,18 +8,25 @@ from typing import Any
 from autotts.core.cost import Usage
 from autotts.core.plan import Score
 from autotts.core.world import Binding, Meter, Reply, Request, World
+from autotts.serve.guess import Guess
 
 
 class Tally:
     """A world for one request, which adds up what each role's model read and generated.
 
     A prompt that eight draws read counts eight times, as their backend counts it. Of a draw that was cancelled, what
-    its meter counted: the prompt if the backend had begun, and all that was generated. `cost` is set by who runs the
-    plan, in parts.
+    its meter counted: the prompt if the backend had begun, guessed where it has not told its length, and all that was
+    generated. `cost` is set by who runs the plan, in parts.
+
+    Parameters
+    ----------
+    guesses
+        What is known of answers of each model, by role; roles that score have none.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, guesses: Mapping[str, Guess]) -> None:
         self._world = world
+        self._guesses = guesses
         self._role = {binding.id: role for role, binding in world.bindings.items()}
         self.usage: dict[str, Usage] = {}
         self.cost = 0
@@ -40,14 +47,17 @@ class Tally:
             reply = await self._world.answer(order, states, meter)
         except BaseException:
             self.cancelled += drawn
-            self.add(self._role[order.binding.id], _broken_off(order, meter))
+            role = self._role[order.binding.id]
+            self.add(role, _broken_off(order, meter, self._guesses.get(role)))
             raise
         self.ended += drawn
         if meter.waiting:  # answered without asking the backend: a score that was there
             return reply
-        usage = reply.usage
+        usage, role = reply.usage, self._role[order.binding.id]
+        if self.ended == 1 and drawn and role in self._guesses:  # its prompt is still bounded by its length
+            self._guesses[role].learn(usage, whole=order.prefix, seconds=0.0)
         again = max(0, usage.calls - 1) * (usage.prompt + usage.cached)
-        self.add(self._role[order.binding.id], usage + Usage(prompt=again))
+        self.add(role, usage + Usage(prompt=again))
         return reply
 
     def progress(self) -> dict[str, int]:
@@ -59,10 +69,12 @@ class Tally:
         self.usage[role] = self.usage.get(role, Usage()) + usage
 
 
-def _broken_off(order: Request, meter: Meter) -> Usage:
+def _broken_off(order: Request, meter: Meter, guess: Guess | None) -> Usage:
     """Of every attempt at an order that has no reply."""
     if meter.waiting:
         return Usage()
     calls = max(1, meter.calls)
-    prompt = order.prefix if meter.prompt is None else meter.prompt
+    prompt = meter.prompt
+    if prompt is None:
+        prompt = order.prefix if guess is None else guess.prompt(order.prefix)
     return Usage(prompt=calls * prompt, cancelled=meter.counted + meter.ahead, calls=calls)
