@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,10 +40,12 @@ async def evaluate(
 ) -> dict[str, Any]:
     """Run the subject on every problem of a table.
 
-    A policy's mixture is decided for each prompt as it is when served. Accuracy, cost and their 95 % intervals are
-    means over the table's weights; prompts are resampled within their level.
+    A policy's mixture is decided for each prompt as it is when served, and its own cap holds too. Accuracy, cost and
+    their 95 % intervals are means over the table's weights; prompts are resampled within their level.
     """
     problems = table.problems
+    caps = [each for each in (cap, subject.cap if isinstance(subject, Policy) else None) if each is not None]
+    cap = math.floor(min(caps)) if caps else None
     async with Memo(Epoch(world, EPOCH, scorers), samples) as memo:
         runner = Runner(memo, world, task, cap)
         if isinstance(subject, Policy):

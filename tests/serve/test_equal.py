@@ -183,3 +183,20 @@ def test_a_race_is_cut_off_in_its_own_time_so_it_costs_no_more_than_all_its_draw
     assert {each.arm for each in found} == {show(parse(race))}
     assert all(0 < one.cost <= most.cost for one, most in zip(found, before, strict=True))
     assert sum(one.cost for one in found) < sum(most.cost for most in before)
+
+
+def test_a_policys_own_cap_holds_where_it_is_measured_as_where_it_is_served(tmp_path: Path) -> None:
+    """What a cap cuts off is the clock's: until a reply tells how long its prompt is, its bound counts."""
+    data = served.policy_data(tmp_path, {"vote": "vote(n=4, model=small, temperature=0.8)"})
+    task, prompts = sums(tmp_path, "math", (1, 2), 4)
+    with serving(served.backend()) as upstream:
+        where = Where(upstream=Server(upstream.url))
+        free = measured(Policy.loads(json.dumps(data)), where, task, prompts)
+        most = max(found.cost for found in free)
+        for cap in (most // 2, most * 2):
+            data["cap"] = cap
+            before = measured(Policy.loads(json.dumps(data)), where, task, prompts)
+            with alike(data, where, tmp_path) as server:
+                found = asked(server, task, prompts)
+            assert max(each.cost for each in (*before, *found)) <= cap
+            assert (before == found == free) == (cap > most)
