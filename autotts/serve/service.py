@@ -101,7 +101,7 @@ class Service:
 
     @contextmanager
     def room(self, headers: Mapping[str, str]) -> Iterator[None]:
-        """Room for the body of a request while the scope is open; one that does not tell its length counts as a large one.
+        """Room for a body while the scope is open; one that does not tell its length counts as a large one.
 
         Raises
         ------
