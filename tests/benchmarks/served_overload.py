@@ -126,12 +126,12 @@ def tell(found: Crowded) -> str:
     )
 
 
-def overloaded(folder: Path, minutes: float) -> Crowded:
-    """The whole of it."""
+def overloaded(folder: Path, minutes: float, times: float = TIMES) -> Crowded:
+    """The whole of it, at so many times the capacity."""
     budget = BUDGET * policy_data(folder, ARMS)["frontier"][0]["budget"]
     options = ("--at-once", str(AT_ONCE), "--queue", str(QUEUE), "--budget", f"{budget:.0f}flops")
     with stack(folder, PACE, *options, arms=ARMS) as on:
-        return asyncio.run(crowded(on, 60 * minutes, TIMES * PACE.capacity / DRAWS))
+        return asyncio.run(crowded(on, 60 * minutes, times * PACE.capacity / DRAWS))
 
 
 def main() -> None:

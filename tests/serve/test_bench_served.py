@@ -36,7 +36,7 @@ def test_what_clients_hung_up_on_ends(tmp_path: Path) -> None:
 
 
 def test_too_many_requests_are_refused_and_the_others_answered(tmp_path: Path) -> None:
-    found = served_overload.overloaded(tmp_path, minutes=0.05)
+    found = served_overload.overloaded(tmp_path, minutes=0.05, times=4.0)
     assert set(found.statuses) == {"200", "429"}
     assert not found.bare
     assert found.spent <= found.budget * found.requests + found.bound
