@@ -10,18 +10,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from autotts.errors import AutottsError
 from autotts.policy.controller import Controller
 from autotts.policy.schema import Policy
-from autotts.serve import bank, purses, reload
-from autotts.serve.bank import Bank, account_of
+from autotts.serve import purses, reload
 from autotts.serve.beats import beating
 from autotts.serve.ready import Ready
 from autotts.serve.service import Service
-from autotts.store.accounts import Holder
 from autotts.worlds.catalogue import session
+
+if TYPE_CHECKING:
+    from autotts.serve.bank import Bank
+    from autotts.store.accounts import Holder
 
 TEND: Final = 1.0  # seconds between two looks at what stands still
 
@@ -62,7 +64,7 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
             service.ruling.adopt(policy, beside.budget)
             service.obey(policy)
         else:
-            await shared.adopt(policy, beside.budget, partial(Holder, beside.engine), service.obey)
+            await shared.adopt(policy, beside.budget, partial(holder_of, beside.engine), service.obey)
         service.metrics.reloaded(True)
 
     watch = reload.Watch(beside.path, service.policy, take, lambda words: log.log(_grade(watch.problem), words))
@@ -84,9 +86,11 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
             await stack.enter_async_context(session(service.world))
             await stack.enter_async_context(ready.watching())
             if beside.engine is not None and isinstance(service.ruling, Controller):
-                account = account_of(service.policy, service.ruling.budget)
-                holder = Holder(beside.engine, account, math.floor(service.ruling.bound))
-                shared = Bank(
+                from autotts.serve import bank  # with the database's library, which takes half a second
+
+                account = bank.account_of(service.policy, service.ruling.budget)
+                holder = holder_of(beside.engine, account, math.floor(service.ruling.bound))
+                shared = bank.Bank(
                     service.ruling,
                     holder,
                     servers=beside.workers,
@@ -108,6 +112,13 @@ async def living(service: Service, ready: Ready, beside: Beside) -> AsyncIterato
         gc.collect()
         gc.freeze()  # what lives as long as the server is not looked through again and again
         yield
+
+
+def holder_of(engine: Any, account: str, bound: int) -> Holder:
+    """This server's part in an account that others share."""
+    from autotts.store.accounts import Holder
+
+    return Holder(engine, account, bound)
 
 
 def _grade(problem: str) -> int:

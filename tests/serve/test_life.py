@@ -157,7 +157,7 @@ from autotts.worlds.models.entry import Server
 where = Where(upstream=Server(sys.argv[2])) if len(sys.argv) > 2 else Where()
 with inside(Path(sys.argv[1]), Options(where=where)) as found:
     assert found.chat(model="auto").status == 200
-print([name for name in ("optuna", "sklearn", "plotly", "pandas", "torch", "transformers") if name in sys.modules])
+print([name for name in ("optuna", "sklearn", "pandas", "plotly", "torch", "sqlalchemy") if name in sys.modules])
 """
 
 
