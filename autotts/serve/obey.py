@@ -79,6 +79,13 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
     """
     policy, own = service.policy, request.own
     role = role_of(service, request.name)
+    if role and own.effort is not None:
+        raise Refused(
+            400,
+            f"autotts.effort: expected none with {request.name}, which is one draw whatever the effort, found "
+            f"{own.effort:g}",
+            param="autotts.effort",
+        )
     wish = _fitting(service, _wish(service, request))
     token = own.token if own.token is not None else _salt(request)
     seen = routing.look(policy, request.prompt)

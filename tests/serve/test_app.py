@@ -182,6 +182,11 @@ def test_what_is_wrong_with_a_large_body_is_told_as_of_a_small_one(served: Insid
     assert found[0].error["message"].split(" at ")[0] == found[1].error["message"].split(" at ")[0]
 
 
+def test_a_model_by_its_own_name_has_no_effort(served: Inside) -> None:
+    found = served.chat({"x-autotts-effort": "1"}, model="plain:small")
+    assert (found.status, found.error["param"]) == (400, "autotts.effort")
+
+
 def test_a_deadline_ends_with_what_there_is(served: Inside) -> None:
     for model in ("auto", "auto-fast"):
         found = served.chat(model=model, autotts={"deadline": 1e-6})
