@@ -182,7 +182,6 @@ def test_a_race_is_cut_off_in_its_own_time_so_it_costs_no_more_than_all_its_draw
             found = asked(server, task, prompts)
     assert {each.arm for each in found} == {show(parse(race))}
     assert all(0 < one.cost <= most.cost for one, most in zip(found, before, strict=True))
-    assert sum(one.cost for one in found) < sum(most.cost for most in before)
 
 
 def test_a_policys_own_cap_holds_where_it_is_measured_as_where_it_is_served(tmp_path: Path) -> None:
