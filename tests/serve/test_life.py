@@ -18,6 +18,7 @@ from autotts.worlds.fake_server import Pace
 from tests.serve.inside import QUESTION, until
 from tests.serve.served import Served, backend, policy_data, served
 from tests.serve.test_budgets import Running, before
+from tests.serve.test_equal import levelled_data
 
 
 def raw(port: int, **fields: Any) -> socket.socket:
@@ -156,14 +157,27 @@ from autotts.serve.running import Options
 from autotts.worlds.models.entry import Server
 where = Where(upstream=Server(sys.argv[2])) if len(sys.argv) > 2 else Where()
 with inside(Path(sys.argv[1]), Options(where=where)) as found:
-    assert found.chat(model="auto").status == 200
+    assert found.chat(messages=[{"role": "user", "content": "3+4*2"}]).status == 200
 print([name for name in ("optuna", "sklearn", "pandas", "plotly", "torch", "sqlalchemy") if name in sys.modules])
 """
+
+
+def loaded(path: Path, *upstream: str) -> str:
+    """What a server of its own has imported, of what it should not, after a request."""
+    argv = [sys.executable, "-c", SEEN, str(path), *upstream]
+    found = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert not found.returncode, found.stderr
+    return found.stdout.strip()
 
 
 @pytest.mark.slow
 def test_a_server_loads_nothing_of_the_search(tmp_path: Path) -> None:
     with before(tmp_path) as on:
-        argv = [sys.executable, "-c", SEEN, str(tmp_path / "policy.json"), on.upstream.url]
-        found = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+        assert loaded(tmp_path / "policy.json", on.upstream.url) == "[]"
+
+
+@pytest.mark.slow
+def test_neither_does_one_of_the_embedded_models(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(levelled_data()))
+    assert loaded(path) == "[]"
