@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from autotts.errors import StoreError
 from autotts.policy.opening import Where
 from autotts.serve.keys import Keys
+from autotts.serve.purses import Purses
 from autotts.serve.running import Options
 from autotts.worlds.fake_server import serving
 from autotts.worlds.models.entry import Server
@@ -52,3 +54,27 @@ def test_a_key_that_has_less_left_than_an_answer_costs_is_told_so(served: Inside
     assert refused
     assert all(one.error["code"] == "insufficient_quota" for one in refused)
     assert all(one.data["autotts"]["cost"] > 0 for one in found if one.status == 200)
+
+
+class Gone:
+    """A till whose database does not answer."""
+
+    def draw(self, name: str, period: str, limit: int, *, least: int, most: int) -> int:
+        raise StoreError("storage: /secret/place/serve.db is locked")
+
+    def put(self, name: str, period: str, parts: int) -> None:
+        raise AssertionError("nothing was drawn")
+
+    def forget(self, period: str) -> None:
+        raise AssertionError("nothing was drawn")
+
+
+def test_a_database_that_is_down_is_no_fault_of_the_backend(served: Inside) -> None:
+    before, served.service.purses = served.service.purses, Purses("flops", Gone())
+    try:
+        found = served.chat({"authorization": f"Bearer {TEAM}"})
+    finally:
+        served.service.purses = before
+    assert found.status == 503
+    assert "secret" not in found.body.decode() and "retry-after" in found.headers
+    assert served.service.ruling.state.running == 0
