@@ -25,7 +25,7 @@ from autotts.errors import InputError
 
 
 def evaluate(
-    policy: Annotated[Path | None, typer.Argument(help="A policy file.")] = None,
+    policy: Annotated[Path | None, typer.Argument(help="A policy file.", metavar="POLICY")] = None,
     strategy: Annotated[
         str | None, typer.Option(help="One arm in place of a policy, such as 'vote(n=8, model=S)'.")
     ] = None,
@@ -49,7 +49,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the choice of prompts, and of orderings of a pool.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a policy, or one strategy, on a task's test prompts or on recorded answers.
+    """Measure a policy, or one strategy, on a task or a pool.
 
     On a task, the draws are fresh, and the prompts are none that a study searched or confirmed on. On a pool (--pool)
     nothing is drawn: an arm without a model is measured for every model of the pool, and a policy serves its prompts as

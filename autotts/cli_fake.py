@@ -44,10 +44,11 @@ def fake_server(
     key: Annotated[str | None, typer.Option(help="The key that requests must bring.  [default: none]")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve scripted models in OpenAI's form, as vLLM speaks it, until Ctrl-C; then say what was counted.
+    """Serve scripted models in OpenAI's form, as vLLM speaks it.
 
-    The models solve sums such as "What is 12 + 30 * 2?" step by step and err as models do, or score answers to them.
-    Nothing is computed and nothing is reached, so studies can be tried in seconds, with slow or faulty servers too.
+    It ends at Ctrl-C, and then says what was counted. The models solve sums such as "What is 12 + 30 * 2?" step by
+    step and err as models do, or score answers to them. Nothing is computed and nothing is
+    reached, so studies can be tried in seconds, with slow or faulty servers too.
     """
     import asyncio
 

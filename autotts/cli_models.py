@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autotts.worlds.models.entry import Entry
 
 models_app = typer.Typer(
-    help="List the models that can be asked, check that they answer, measure how fast they are.",
+    help="List models, check that they answer, measure their speed.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autotts.policy.schema import Policy
 
 policy_app = typer.Typer(
-    help="Look at a policy file, check it, compare two, ask why a prompt gets its arm, bind it to other models.",
+    help="Show, check, compare, explain and rebind policy files.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -34,7 +34,7 @@ PolicyArgument = Annotated[Path, typer.Argument(help="A policy file.", metavar="
 
 @policy_app.command("show")
 def show_policy(file: PolicyArgument, as_json: JsonOption = False) -> None:
-    """Show what a policy is for, who gets what at which budget, and what was measured of it."""
+    """Show who gets what at which budget, and what was measured."""
     from autotts.policy import showing
 
     policy = _load(file)
@@ -52,7 +52,10 @@ def show_policy(file: PolicyArgument, as_json: JsonOption = False) -> None:
 
 @policy_app.command()
 def validate(file: PolicyArgument, as_json: JsonOption = False) -> None:
-    """Say all that is wrong with a policy file, or that nothing is; exit code 2 if anything is."""
+    """Say all that is wrong with a policy file, or that nothing is.
+
+    The exit code is 2 if anything is.
+    """
     from autotts.policy.files import read_json
     from autotts.policy.validate import validate as look
 
@@ -77,7 +80,10 @@ def diff(
     task: Annotated[str | None, typer.Option(help="Or prompts of this task (a name or a file).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what changes from one policy to another: for which prompts, and what it costs."""
+    """Say what changes from one policy to another.
+
+    With prompts: for which of them, and what it costs.
+    """
     from autotts.policy.diff import diff as compare
 
     if prompts is not None and task is not None:
@@ -105,7 +111,7 @@ def explain(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say why a prompt gets its arm: how it looks, what is expected of each arm, and what it will cost."""
+    """Say why a prompt gets its arm, and what it will cost."""
     from autotts.policy.explain import explain as reasons
     from autotts.policy.running import amounts
 
@@ -127,7 +133,7 @@ def rebind(
     file: PolicyArgument,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="A role and its new model, such as small=Qwen/Qwen3-4B.", metavar="[OLD=NEW]..."),
+        typer.Argument(help="A role and its new model, such as small=Qwen/Qwen3-4B.", metavar="OLD=NEW"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the new policy is written.")] = None,
     models: Annotated[
@@ -250,8 +256,8 @@ def _serving(policy: Policy, name: str) -> str:
     from autotts.policy.validate import recorded
 
     bounds = policy.models | policy.scorers
-    if names := recorded(policy):
-        return f"autotts policy rebind {name} {shlex.quote(names[0] + '=MODEL')} --out served.json"
+    if recorded(policy):
+        return f"autotts policy rebind {name} --models models.toml --reader math --out served.json"
     if all(bound.binding.get("engine") == "tiny" for bound in bounds.values()):
         return f"autotts serve {name}"
     return f"autotts serve {name} --upstream http://localhost:8000/v1"

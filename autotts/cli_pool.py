@@ -250,5 +250,6 @@ def show_pool_result(result: dict[str, Any], out: Path) -> None:
     say("")
     say(f"Wrote {out / 'policy.json'}, result.json and report.html. Next:")
     say(f"  autotts evaluate {policy} --pool OTHER.jsonl    # how it does on prompts that it was not made from")
+    say(f"  autotts policy show {policy}    # who gets what, and how to serve it with models that answer")
     say(f"  autotts report {shlex.quote(str(out))}")
     say(f"  autotts dashboard {shlex.quote(str(out))}")

@@ -23,10 +23,11 @@ def recommend(
     target: Annotated[float | None, typer.Option(help="Accuracy to reach, such as 0.9, in place of a budget.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Advise before anything is spent: what past studies foretell for this task, these models, this budget.
+    """Advise before anything is spent, from past studies.
 
-    Looks at the predictors that come with autotts and at those in the folder predictors of the working directory.
-    Draws nothing. Where no past study is near, it says so.
+    Says what they foretell for this task, these models and this budget. Looks at the predictors that
+    come with autotts and at those in the folder predictors of the working directory. Draws nothing. Where no past study
+    is near, it says so.
     """
     from autotts.report.terminal import say
     from autotts.search.memory import shelves
@@ -49,7 +50,7 @@ def distil(
     out: Annotated[Path, typer.Option(help="Folder of predictors.")] = SHELF,
     as_json: JsonOption = False,
 ) -> None:
-    """Distil what a finished study learned of arms, so that later studies begin from it.
+    """Distil what a finished study learned, for later studies.
 
     Writes recipe.toml, card.md and model.json, which are plain data. `autotts recommend` and `autotts optimize` look
     for them in the folder predictors of the working directory.

@@ -14,8 +14,8 @@ from autotts.errors import InputError
 
 
 def run(
-    policy: Annotated[Path, typer.Argument(help="A policy file.")],
-    prompt: Annotated[str | None, typer.Argument(help="The prompt, such as 'solve: 12+3*4'.")] = None,
+    policy: Annotated[Path, typer.Argument(help="A policy file.", metavar="POLICY")],
+    prompt: Annotated[str | None, typer.Argument(help="The prompt, such as 'solve: 12+3*4'.", metavar="PROMPT")] = None,
     source: Annotated[
         Path | None, typer.Option("--input", help="Prompts: a line each, or JSON lines with `prompt` (.jsonl).")
     ] = None,

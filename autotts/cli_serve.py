@@ -13,7 +13,7 @@ from autotts.errors import InputError
 
 
 def serve(
-    policy: Annotated[Path, typer.Argument(help="A policy file.")],
+    policy: Annotated[Path, typer.Argument(help="A policy file.", metavar="POLICY")],
     host: Annotated[str, typer.Option(help="Address to listen on; beyond this machine only with a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     upstream: Annotated[
@@ -55,10 +55,10 @@ def serve(
     keep_days: Annotated[float, typer.Option(help="Days after which what is kept is dropped.")] = 30.0,
     json_log: Annotated[bool, typer.Option("--json-log", help="Write the log as JSON lines.")] = False,
 ) -> None:
-    """Serve a policy: any client of OpenAI's API asks it by its URL.
+    """Serve a policy to any client of OpenAI's API.
 
-    Each prompt gets the arm that the policy chooses for it under its budget. What it took is in `usage`, and in an
-    `autotts` block beside it. SIGTERM ends running requests first.
+    Clients change a URL. Each prompt gets the arm that the policy chooses for it under its budget. What it took is in
+    `usage`, and in an `autotts` block beside it. After SIGTERM, requests that run are let finish.
     """
     from autotts.policy.opening import where
     from autotts.serve.keys import Keys

@@ -140,7 +140,7 @@ def _multiplier(policy: Policy, budget: float | None) -> float | None:
 
 def _why(policy: Policy, seen: Look, routed: Routed, budget: float | None) -> str:
     share = dict(routed.shares)[routed.id]
-    lot = "" if share > 0.999 else f", drawn by lot among {len(routed.shares)} with a share of {share:.0%}"
+    lot = "" if share > 0.999 else f", drawn by lot among {len(routed.shares)} with a share of {100 * share:.0f} %"
     if seen.fallback:
         return f"the prompt could not be looked at ({seen.fallback}), so its arm is drawn as over all prompts{lot}"
     multiplier = _multiplier(policy, budget)
@@ -152,7 +152,8 @@ def _why(policy: Policy, seen: Look, routed: Routed, budget: float | None) -> st
     if len(policy.difficulty.bins) == 1:
         return f"prompts are treated alike, and at this budget that is best for all together{lot}"
     chance = routed.probabilities[routed.bin]
-    return f"the prompt is taken for {routed.bin!r} ({chance:.0%}), and such prompts get it at this budget{lot}"
+    kind = f"level {routed.bin}" if routed.bin.isdigit() else repr(routed.bin)
+    return f"the prompt is taken for {kind} ({100 * chance:.0f} %), and such prompts get it at this budget{lot}"
 
 
 def _cap(policy: Policy, routed: Routed) -> str:
@@ -162,7 +163,8 @@ def _cap(policy: Policy, routed: Routed) -> str:
     if routed.cost is None:
         return f"{limit}: there the arm is ended, and gives the best answer so far"
     much = routed.cost / policy.cap
-    return f"{limit}, of which this arm is expected to take {much:.0%}; there it is ended, with the best answer so far"
+    share = f"{100 * much:.0f} %"
+    return f"{limit}, of which this arm is expected to take {share}; there it is ended, with the best answer so far"
 
 
 # ---------------------------------------------------------------- features

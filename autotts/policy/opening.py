@@ -63,10 +63,10 @@ def opened(
     InputError
         When it is not said where the models are, or they are asked in another way than the policy states.
     """
+    shelf = shelf_of(policy, where)
     reader = read or READERS.get(policy.task.reader)
     if reader is None:
         raise InputError(f"policy: unknown reader {policy.task.reader!r}; expected one of {', '.join(READERS)}")
-    shelf = shelf_of(policy, where)
     asking = Asking(reader, policy.task.instruction or "", policy.unit, patience if serving else None)
     with shelf.opened(tuple(policy.models), tuple(policy.scorers), asking) as world:
         for name, bound in (policy.models | policy.scorers).items():
@@ -108,7 +108,7 @@ def _shelf(policy: Policy, where: Where) -> Catalogue:
         name = next(name for name, engine in engines.items() if engine == "recorded")
         raise InputError(
             f"policy: {name!r} is bound to recorded answers, which cannot answer a new prompt; measure it with "
-            "autotts evaluate --pool, or make it one of real models with autotts policy rebind"
+            "autotts evaluate --pool, or make it one of models that answer with autotts policy rebind"
         )
     if where.models is not None:
         return where.models

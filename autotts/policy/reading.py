@@ -53,8 +53,9 @@ def misfits(error: ValidationError) -> list[str]:
     for item in error.errors(include_url=False, include_context=False):
         place = "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in item["loc"]).removeprefix(".")
         shown = repr(item.get("input"))
-        told = "" if item["type"] == "missing" or len(shown) > WIDEST else f", found {shown}"
-        found.append(clipped(f"{place or 'policy'}: {item['msg']}{told}"))
+        told = "" if len(shown) > WIDEST else f", found {shown}"
+        words = "expected it, found nothing" if item["type"] == "missing" else f"{item['msg']}{told}"
+        found.append(clipped(f"{place or 'policy'}: {words}"))
     return found
 
 

@@ -115,11 +115,13 @@ def _renamed(role: str, served: str, policy: Policy) -> tuple[Entry, list[str]]:
     else:
         entry = Entry(name=role, engine="openai", served=served, card=old, servers=(NOWHERE,))
     if known is None:
-        return replace(entry, card=old), [f"{served} is not known here: its costs are counted by the card of {role!r}"]
+        same = served == bound.binding.get("served")
+        note = f"{served} is not known here: its costs are counted by the card of {role!r}"
+        return replace(entry, card=old), [] if same else [note]
     card = replace(known.card, **{key: getattr(old, key) for key in DOLLARS})
     priced = policy.unit == "usd"
-    note = [f"{served}: its dollars a token are taken to be those of the old model; set them in a models.toml"]
-    return replace(entry, card=card, context=entry.context or known.context), note if priced else []
+    dollars = f"{served}: its dollars a token are taken to be those of the old model; set them in a models.toml"
+    return replace(entry, card=card, context=entry.context or known.context), [dollars] if priced else []
 
 
 def _card(bound: Bound) -> ModelCard:

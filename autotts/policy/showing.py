@@ -102,7 +102,7 @@ def told_apart(policy: Policy) -> str:
         return f"not at all: {model.why}"
     return (
         f"by {len(difficulty.bins)} levels, predicted from {len(model.features)} features of the prompt; right on "
-        f"{model.accuracy:.0%} of {model.n} prompts that it had not seen"
+        f"{100 * model.accuracy:.0f} % of {model.n} prompts that it had not seen"
     )
 
 

@@ -132,7 +132,7 @@ def explained_table(found: Explained, prompt: str) -> RenderableType:
     ]
     if len(found.probabilities) > 1:
         chances = sorted(found.probabilities.items(), key=lambda item: -item[1])[:ARMS]
-        told = [f"{level_name(name)} {p:.0%}" for name, p in chances if p >= SLIGHT or name == found.bin]
+        told = [f"{level_name(name)} {100 * p:.0f} %" for name, p in chances if p >= SLIGHT or name == found.bin]
         rows.insert(2, ("difficulty", f"{', '.join(told)}{'' if len(told) == len(chances) else '; others less'}"))
     if found.unlike:
         rows.append(("careful", f"this prompt looks unlike those of the study: {plain(found.unlike)}"))

@@ -81,7 +81,9 @@ def test_what_is_shown_is_json_too(cli: Cli, files: Path) -> None:
 
 
 def test_recorded_answers_lead_to_rebind(cli: Cli, files: Path) -> None:
-    assert "autotts policy rebind recorded.json small=MODEL" in cli("policy", "show", "recorded.json").out
+    assert "autotts policy rebind recorded.json --models models.toml" in cli("policy", "show", "recorded.json").out
+    done = cli("run", "recorded.json", "What is 12 + 30?")
+    assert done.code == 2 and "is bound to recorded answers" in done.err
 
 
 # ---------------------------------------------------------------- validate

@@ -58,7 +58,7 @@ def test_what_is_no_policy_is_told_and_nothing_raised(data):
 
 
 def test_warnings_are_of_what_is_right_and_worth_knowing():
-    data = policy_data() | {"colour": 1}
+    data = policy_data() | {"colour": 1, "pool": {"probe_tokens": 20}}
     data["arms"]["mid"]["note"] = "kept"
     data["frontier"][0]["expected"]["p95"] = 1.5
     data["arms"]["spare"] = {"arm": "one(model=M, temperature=0)"}
@@ -80,7 +80,7 @@ def test_warnings_are_of_what_is_right_and_worth_knowing():
         "evidence: none",
     ):
         assert any(words in warning for warning in found.warnings), words
-    assert len(found.warnings) == 9
+    assert len(found.warnings) == 9 and not any("pool" in warning for warning in found.warnings)
     assert recorded(found.policy) == ["S"]
     assert not validate(json.loads(LEVELS.dumps()) | {"controller": {}}).warnings
 
@@ -230,6 +230,8 @@ def test_what_was_rebound_opens_where_it_says():
         "M": "org/large",
         "prm": "org/prm",
     }
+    assert not binding.onto_names(new, {"M": "org/large"}).notes, "a model that stays keeps its card"
+    assert binding.onto_names(new, {"M": "org/other"}).notes
     onto = binding.onto_names(new, {"S": "Qwen/Qwen3-4B"})
     twice = binding.rebind(new, onto, when=WHEN).policy
     assert [mark["roles"][0]["role"] for mark in twice.evidence["rebound"]] == ["S", "S"]
