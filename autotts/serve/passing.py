@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -236,8 +237,18 @@ def refusal(fault: Fault) -> Exception:
     if fault.kind == BUSY:
         return Busy(429, str(fault), max(1, round(fault.wait)), code="backend_busy")
     if fault.kind == REQUEST and fault.status is not None:
-        return Refused(fault.status, fault.said or str(fault), code="backend_refused")
+        return Refused(fault.status, fault.said or str(fault), code="backend_refused", raw=_own_words(fault.body))
     return BackendError(str(fault))
+
+
+def _own_words(body: str) -> bytes:
+    """A backend's refusal as it came, if it is in OpenAI's form; clients know its fields."""
+    try:
+        error = json.loads(body).get("error")
+    except (ValueError, RecursionError, AttributeError):
+        return b""
+    sound = isinstance(error, dict) and isinstance(error.get("message"), str)
+    return body.encode("utf-8", "replace") if sound else b""
 
 
 async def _end_stream(sink: Streamed, ruled: Ruled, told: Block, spent: Spent, reply: Reply) -> None:

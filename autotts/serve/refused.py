@@ -27,6 +27,8 @@ class Refused(AutottsError):
         A word for programs, such as `context_length_exceeded`.
     headers
         Headers of the answer besides its content type, such as `retry-after`.
+    raw
+        The answer's body where it is a backend's own.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Refused(AutottsError):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        raw: bytes = b"",
     ) -> None:
         super().__init__(message)
+        self.raw = raw
         self.status = status
         self.message = message
         self.param = param
@@ -58,6 +62,8 @@ class Refused(AutottsError):
         >>> Refused(404, "no such model", param="model").body().decode()
         '{"error":{"message":"no such model","type":"invalid_request_error","param":"model","code":null}}'
         """
+        if self.raw:
+            return self.raw
         said = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         # ASCII, so that a lone surrogate that a message quotes is an escape and no error.
         return json.dumps({"error": said}, separators=(",", ":")).encode("ascii")

@@ -150,10 +150,19 @@ def test_a_server_that_is_not_there_yet_is_said_and_found_when_it_comes(tmp_path
         until(lambda: idle(served))
 
 
+def test_what_was_passed_through_is_refused_in_the_backends_own_bytes(tmp_path: Path) -> None:
+    with before(tmp_path, up := backend()) as served:
+        wrong = {"messages": [{"role": "user", "content": QUESTION}], "response_format": {"type": "wizard"}}
+        port = int(up.url.rpartition(":")[2].partition("/")[0])
+        direct = Inside(served.service, port).chat(**wrong, model="small")
+        assert direct.status == 400 and served.chat(**wrong, model="plain:small").body == direct.body
+
+
 def test_what_the_backend_refuses_is_said_in_its_own_words(tmp_path: Path) -> None:
     with before(tmp_path, backend(strict=True)) as served:
         for model in ("auto", "auto-best", "auto-fast", "plain:small"):
             refused = served.chat(model=model, wizardry=1)
             assert refused.status == 400 and "wizardry" in refused.error["message"], model
+            assert refused.error["type"]
         assert served.chat(messages=[{"role": "user", "content": QUESTION}]).status == 200
         until(lambda: idle(served))
