@@ -32,7 +32,7 @@ ARMS: Final = {
 BUDGET: Final = 2.0  # of what the policy expects of one draw, which is about what one costs here; votes cost 3.5
 DRAWS: Final = 2.2  # of a request on average, at that budget
 TIMES: Final = 2.0
-SLICE: Final = 10.0  # seconds between two looks
+EVERY: Final = 10.0  # seconds between two looks at the memory
 
 
 @dataclass
@@ -60,12 +60,11 @@ async def crowded(on: Stack, seconds: float, rate: float) -> Crowded:
     found = Crowded()
     asked = [chat(on.ours.url, "auto", f"What is {n} + {n % 7 + 2} * 3?", stream=n % 2 == 0) for n in range(100, 300)]
     async with Load(on.ours.url) as load:
-        left = seconds
-        while left > 0:
-            lasting = min(left, SLICE)
-            left -= lasting
-            note(found, await steady(load, asked, rate=rate, count=max(1, int(rate * lasting))))
+        asking = asyncio.ensure_future(steady(load, asked, rate=rate, count=max(1, int(rate * seconds))))
+        while not asking.done():
+            await asyncio.wait([asking], timeout=EVERY)
             found.memory.append(on.ours.memory())
+        note(found, await asking)
     told = await figures(on.ours)
     found.spent, found.requests = told["autotts_cost_total"], told["autotts_budget_requests"]
     found.budget, found.bound = told["autotts_budget"], told["autotts_budget_overshoot_bound"]
