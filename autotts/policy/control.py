@@ -45,7 +45,7 @@ class Asked:
 
     `cap` is the most that it may cost, in parts (None: no limit), and `reserved` what is set aside for it; `effort` is
     the mean budget at which the frontier was entered, `forecast` what the request is expected to cost; `scarce`: the
-    account could not grant as much. `tight`: its own wish is what caps it.
+    account could not grant as much. `tight`: its own wish is what caps it. `paid` is the budget that it brought.
     """
 
     number: int
@@ -56,6 +56,7 @@ class Asked:
     forecast: float
     scarce: bool
     tight: bool = False
+    paid: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

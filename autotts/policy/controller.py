@@ -187,7 +187,7 @@ class Controller:
             cap = min(cap, self._policy.cap)
         parts = max(0, math.floor(min(cap, limit)))
         self._number += 1
-        asked = Asked(self._number, routed, parts, parts, effort, forecast, scarce, limit < cap)
+        asked = Asked(self._number, routed, parts, parts, effort, forecast, scarce, limit < cap, self.budget)
         self._open[asked.number] = asked
         self._reserved += parts
         self._forecasts += min(parts, forecast)
@@ -200,7 +200,7 @@ class Controller:
         self._reserved -= asked.reserved
         self._forecasts -= min(asked.reserved, asked.forecast)
         self._asked -= 1
-        self._account -= self.budget
+        self._account -= asked.paid
 
     def tell(self, asked: Asked, cost: float, *, typical: bool = True) -> None:
         """What a request cost, in parts; one that was given up is told with what it cost until then.

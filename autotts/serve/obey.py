@@ -273,7 +273,7 @@ async def _run(
         if status == 503:
             raise Dead(why)
         if status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408):
-            raise Refused(int(status), why)
+            raise Refused(int(status), why, code="backend_refused")
         raise BackendError(why)
     if choice is not None:
         kept[b""] = state  # that of the root, to tell what was added to it

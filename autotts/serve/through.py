@@ -133,8 +133,10 @@ def with_block(data: bytes, told: dict[str, Any]) -> bytes:
     if not head.endswith(b"}") or head == b"{}":
         return data
     if b'"autotts"' in head:  # perhaps that of another such server behind this one
-        found = json.loads(head)
-        return json.dumps(found | {"autotts": told}, separators=(",", ":")).encode()
+        try:
+            return json.dumps(json.loads(head) | {"autotts": told}, separators=(",", ":")).encode()
+        except (ValueError, TypeError, RecursionError):
+            return data
     return head[:-1] + b',"autotts":' + block + b"}"
 
 
