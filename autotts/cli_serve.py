@@ -42,8 +42,10 @@ def serve(
     deadline: Annotated[
         float | None, typer.Option(help="Seconds after which a request is answered with what there is.", min=0.001)
     ] = None,
-    at_once: Annotated[int, typer.Option(help="Requests that run at the same time.", min=1)] = 64,
-    queue: Annotated[int, typer.Option(help="Requests that may wait; more are told to come again.", min=0)] = 256,
+    at_once: Annotated[int, typer.Option(help="Requests that each worker runs at the same time.", min=1)] = 64,
+    queue: Annotated[
+        int, typer.Option(help="Requests that may wait, of each worker; more are told to come again.", min=0)
+    ] = 256,
     workers: Annotated[int, typer.Option(help="Processes that serve together.", min=1)] = 1,
     storage: Annotated[
         str | None,
@@ -52,7 +54,7 @@ def serve(
     keep: Annotated[
         Path | None, typer.Option(help="File in which prompts and answers are kept; without it they are not.")
     ] = None,
-    keep_days: Annotated[float, typer.Option(help="Days after which what is kept is dropped.")] = 30.0,
+    keep_days: Annotated[float, typer.Option(help="Days after which what --keep keeps is dropped.")] = 30.0,
     json_log: Annotated[bool, typer.Option("--json-log", help="Write the log as JSON lines.")] = False,
 ) -> None:
     """Serve a policy to any client of OpenAI's API.

@@ -113,7 +113,7 @@ async def _unknown(asking: Asking, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{asking.method} {asking.url.path[:200]}"
     if error.status_code == 405:
-        words = f"expected another method, found {what}"
+        words = f"expected {(error.headers or {}).get('Allow', 'another method')}, found {what}"
     else:
         words = f"expected an address such as POST /v1/chat/completions or GET /v1/models, found {what}"
     found = Refused(error.status_code, words, headers=error.headers)
