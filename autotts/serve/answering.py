@@ -188,7 +188,7 @@ class Completions:
     @asynccontextmanager
     async def _paid(self, ruling: Ruling, client: Client, ruled: Ruled, course: Course) -> AsyncIterator[Ruled]:
         """The scope in which a request may spend; the running budget and the client's are told what it came to."""
-        service, held = self._service, None
+        service, held, own = self._service, None, False
         try:
             if client.budget is not None:
                 limit, least = client.budget.parts, math.ceil(ruled.policy.frontier[0].expected.cost)
@@ -205,10 +205,14 @@ class Completions:
                     course.ended = "refused"
                     wait = 3600 if error.resets_in is None else math.ceil(error.resets_in)
                     raise Busy(429, str(error), wait, code="insufficient_quota") from None
-                ruled = replace(ruled, cap=held.parts if ruled.cap is None else min(ruled.cap, held.parts))
+                if ruled.cap is None or held.parts < ruled.cap:
+                    ruled = replace(ruled, cap=held.parts, short=True)
             yield ruled
+        except Refused as refused:
+            own = 400 <= refused.status < 429  # the client's fault: else clients could fill the account for nothing
+            raise
         finally:
-            if course.tally.cost == 0:
+            if own and course.tally.cost == 0:
                 ruling.withdraw(ruled.granted)
             else:
                 typical = not (ruled.direct or course.fallback) and course.ended in ("returned", "cap")

@@ -37,9 +37,9 @@ class Ruled:
     """A request with the arm that it gets, until it is settled.
 
     `until` is the moment (`time.monotonic`) at which it is answered with what there is, `cap` the most that it may
-    cost, in parts. `direct`: a model was asked by its own name, so that the client's own sampling holds and nothing is
-    added to its messages. `fallback` says why the arm is not the one that the policy chose, and is empty where it is;
-    `failed` is why it was tried in vain.
+    cost, in parts, `short`: since no more is left of a budget that it shares with others. `direct`: a model was asked
+    by its own name, so that the client's own sampling holds and nothing is added to its messages. `fallback` says why
+    the arm is not the one that the policy chose, and is empty where it is; `failed` is why it was tried in vain.
     """
 
     request: Request
@@ -49,6 +49,7 @@ class Ruled:
     context: Context
     until: float | None
     cap: int | None
+    short: bool = False
     direct: bool = False
     fallback: str = ""
     failed: AutottsError | None = None
@@ -107,7 +108,8 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
             param=request.media.partition(" ")[0],
         )
     deadlines = [each for each in (own.deadline, service.settings.deadline) if each is not None]
-    caps = [each for each in (granted.cap, service.settings.cap) if each is not None]
+    fixed = [each for each in (policy.cap, service.settings.cap) if each is not None]
+    caps = fixed if granted.cap is None else [granted.cap, *fixed]
     return Ruled(
         request=request,
         policy=policy,
@@ -115,7 +117,8 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
         strategy=strategy,
         context=replace(request.context, salt="" if own.token is not None and request.seed is None else token),
         until=since + min(deadlines) if deadlines else None,
-        cap=min(caps, default=None),
+        cap=math.floor(min(caps)) if caps else None,
+        short=not granted.tight and granted.cap is not None and granted.cap < min(fixed, default=math.inf),
         direct=bool(role),
         fallback=fallback,
     )
@@ -197,9 +200,8 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         finally:
             tally.cost = max(before, priced(service, tally.usage))
         tally.cost = before + out.cost
-        if out.ended == "cap" and not (tally.draws or isinstance(strategy, One)):
-            ruled = replace(ruled, fallback="the cap leaves no room for the arm: one plain draw")
-            continue
+        if out.ended == "cap" and not tally.draws:
+            raise _too_dear(ruled)
         if failed and out.choice is None:
             break  # what failed has left no room for an answer
         service.changes.say(f"arm {show(strategy)}", "")
@@ -207,6 +209,16 @@ async def obey(service: Service, ruled: Ruled, tally: Tally, hang_up: asyncio.Ev
         return Done(_text(out, states), _block(service, ruled, strategy, out, failed), spent, failed is not None)
     assert failed is not None
     raise unanswered(service, failed)
+
+
+def _too_dear(ruled: Ruled) -> Refused:
+    """What a client is told whose prompt alone may cost more than its cap: until a backend counts, a token a byte."""
+    if not ruled.short:
+        why = "this prompt alone may take more than its budget; give it more, or a shorter prompt"
+        return Refused(400, f"autotts.budget: {why}", param="autotts.budget", code="budget_too_small")
+    return Busy(
+        429, "what is left of the budget has no room for this prompt now; ask again later", 5, code="budget_exhausted"
+    )
 
 
 def unanswered(service: Service, error: AutottsError) -> Refused:
