@@ -5,9 +5,10 @@ rates of 50, 100 and 200 requests a second, whole answers and streams: by `auto`
 model's own name. What is compared is the time from the moment at which a request was due. `throughput` has more clients
 waiting for answers than the backend has places, so that its own rate is the most there is to get.
 
-Backend, server and load are processes of this machine. Where it is busy otherwise, `chrt -f 10 python -m ...` gives
-them the cores first, as on a machine of their own. Arguments: `--seconds` of a turn, `--turns`, `--rates`, and `--note`
-to write the table into served.md.
+Backend, server and load are processes of this machine; for latencies, our server has one core and the others share
+another, so that what is seen is its own work and not theirs in its way. Where the machine is busy otherwise,
+`chrt -f 10 python -m ...` gives them the cores first, as on a machine of their own. Arguments: `--seconds` of a turn,
+`--turns`, `--rates`, and `--note` to write the table into served.md.
 """
 
 from __future__ import annotations
@@ -95,12 +96,21 @@ def latency(folder: Path, rates: Sequence[float], seconds: float, turns: int) ->
         "|---:|---|---|---:|---:|---:|---:|---:|",
     ]
     with stack(folder, PACE, arms=PLAIN) as on:
+        apart(on)
         for stream in (False, True):
             for rate in rates:
                 found = finely(compare(on, Turns(rate, seconds, turns, stream)))
                 lines += [row(name, rate, stream, found) for name in found]
                 print(*lines[-len(found) :], sep="\n", flush=True)
     return lines
+
+
+def apart(on: Stack) -> None:
+    """Give our server a core, and the others another, where there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    for part in (oneself(), on.backend):
+        os.sched_setaffinity(part.pid, cores[:1])
+    os.sched_setaffinity(on.ours.pid, cores[-1:])
 
 
 def row(name: str, rate: float, stream: bool, found: Mapping[str, Way]) -> str:
