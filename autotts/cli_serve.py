@@ -46,6 +46,9 @@ def serve(
     queue: Annotated[
         int, typer.Option(help="Requests that may wait, of each worker; more are told to come again.", min=0)
     ] = 256,
+    largest: Annotated[
+        int, typer.Option("--max-body", help="Bytes of a request's body, at most.", min=1024, max=1 << 30)
+    ] = 8 << 20,
     workers: Annotated[int, typer.Option(help="Processes that serve together.", min=1)] = 1,
     storage: Annotated[
         str | None,
@@ -63,6 +66,7 @@ def serve(
     `usage`, and in an `autotts` block beside it. After SIGTERM, requests that run are let finish.
     """
     from autotts.policy.opening import where
+    from autotts.serve.bounds import Bounds
     from autotts.serve.keys import Keys
     from autotts.serve.running import Options, run
     from autotts.serve.service import Settings
@@ -84,22 +88,25 @@ def serve(
         keep=keep,
         keep_days=keep_days,
         json_log=json_log,
-        settings=Settings(deadline=deadline),
+        settings=Settings(deadline=deadline, bounds=Bounds(bytes=largest)),
     )
     for warning in options.keys.warnings:
         _say(f"warning: {warning}")
-    raise typer.Exit(run(policy, options, lambda told: _say(_begun(policy, told, bool(options.keys.clients)))))
+    question = "What is 12 + 7 * 3?" if upstream or models else "solve: 12+7*3"
+
+    def tell(told: str) -> None:
+        _say(_begun(policy, told, question, bool(options.keys.clients)) if told.startswith("http") else told)
+
+    raise typer.Exit(run(policy, options, tell))
 
 
-def _begun(policy: Path, told: str, keyed: bool) -> str:
-    """What is said of an address that is listened on; other words are said as they are."""
-    if not told.startswith("http"):
-        return told
+def _begun(policy: Path, address: str, question: str, keyed: bool) -> str:
+    """What is said once an address is listened on."""
     key = " -H 'Authorization: Bearer KEY'" * keyed
+    asked = f'{{"model": "auto", "messages": [{{"role": "user", "content": "{question}"}}]}}'
     return (
-        f"serving {policy} at {told}/v1 (Ctrl-C ends it)\n"
-        f"try: curl {told}/v1/chat/completions{key} --json "
-        """'{"model": "auto", "messages": [{"role": "user", "content": "What is 12 + 7 * 3?"}]}'"""
+        f"serving {policy} at {address}/v1 (Ctrl-C ends it)\n"
+        f"try: curl {address}/v1/chat/completions{key} --json '{asked}'"
     )
 
 

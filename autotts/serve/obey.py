@@ -29,6 +29,7 @@ from autotts.serve.tally import Tally
 from autotts.strategies.arms import show
 from autotts.strategies.one import One
 from autotts.worlds.context import Context
+from autotts.worlds.openai.refusals import overflow
 from autotts.worlds.servers.fault import Dead
 
 
@@ -285,6 +286,9 @@ async def _run(
         if status == 503:
             raise Dead(why)
         if status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408):
+            over = overflow(why)
+            if over is not None:
+                raise Refused(400, f"messages: {over.words(1)}", param="messages", code="context_length_exceeded")
             raise Refused(int(status), why, code="backend_refused")
         raise BackendError(why)
     if choice is not None:
