@@ -232,6 +232,8 @@ async def framed(service: Service, endpoint: str, send: Send, work: Callable[[Re
         course.ended = "hang-up"
     except Refused as refused:
         course.reason = refused.code or ""
+        if refused.status < 500:
+            course.ended = "refused"
         await _refuse(reply, refused)
     except AutottsError as error:
         course.ended = "failed"
