@@ -17,7 +17,7 @@ from autotts.serve.bounds import LARGE, read_body, read_object
 from autotts.serve.keys import Client
 from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
-from autotts.serve.obey import Done, Ruled, block, obey, rule, unanswered
+from autotts.serve.obey import SCARCE, Done, Ruled, block, obey, rule, unanswered
 from autotts.serve.passing import Passage, carry, passage
 from autotts.serve.purses import Exhausted
 from autotts.serve.refused import Busy, Refused
@@ -37,9 +37,17 @@ _SHARE: Final = 64  # the part of the whole budget,
 _AMPLE: Final = 4.0  # or so many times what the arm is expected to cost, where that is more.
 
 
+_PAUSE: Final = 0.01  # seconds until what others have set aside is looked at again; doubled each time
+_LONGEST_PAUSE: Final = 0.2
+_CUT: Final = 0.1  # the part of that time that is waited for where the answer is only cut shorter
+
+
 @dataclass(slots=True)
 class Course:
-    """What has become of a request so far, for metrics and logs; moments are those of `time.monotonic`."""
+    """What has become of a request so far, for metrics and logs; moments are those of `time.monotonic`.
+
+    `again`: it was refused since a budget is short that it shares, and may be asked for again.
+    """
 
     since: float
     tally: Tally
@@ -47,6 +55,8 @@ class Course:
     arm: str = ""
     bin: str = ""
     unit: str = ""
+    admitted: float = 0.0
+    again: bool = False
     waited: float | None = None
     routing: float | None = None
     ended: str = "refused"
@@ -90,15 +100,39 @@ class Completions:
             service.gate.room(client, within=_left(service, request), hang_up=gone.event) as waited,
         ):
             course.waited = waited
-            begun = time.monotonic()
-            ruling = service.ruling
-            ruled = rule(service, request, course.since)
-            course.routing = time.monotonic() - begun
-            course.ended = "failed"
-            course.bin, course.unit = ruled.granted.routed.bin, ruled.policy.unit
+            course.admitted, pause = time.monotonic(), _PAUSE
+            while not await self._obeyed(client, request, reply, gone, course):
+                # What is left is set aside for requests that run: they give back what they do not need.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await gone.event.wait()
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _obeyed(self, client: Client, request: Request, reply: Reply, gone: HangUp, course: Course) -> bool:
+        """Rule a request and answer it; False where there may be more room for it in its budget in a moment."""
+        service, begun = self._service, time.monotonic()
+        ruling = service.ruling
+        ruled = rule(service, request, course.since)
+        course.routing = time.monotonic() - begun
+        if ruled.granted.scarce and self._may_wait(ruling, course, _CUT):
+            ruling.withdraw(ruled.granted)
+            return False
+        course.ended = "failed"
+        course.bin, course.unit = ruled.granted.routed.bin, ruled.policy.unit
+        try:
             async with self._paid(ruling, client, ruled, course) as paid:
                 service.saw(request, ruled.granted.routed)
                 await self._work(paid, reply, gone, course)
+        except Busy as busy:
+            if busy.code != SCARCE or not course.again or gone.event.is_set():
+                raise
+            return False
+        return True
+
+    def _may_wait(self, ruling: Ruling, course: Course, part: float) -> bool:
+        """Whether others run that may leave more of the budget, and there is time to wait for it."""
+        waited = time.monotonic() - course.admitted
+        return ruling.state.running > 1 and waited < part * self._service.settings.scarce
 
     async def _work(self, ruled: Ruled, reply: Reply, gone: HangUp, course: Course) -> None:
         """Have the backend answer itself, or run the plan; the plan where the backend is not there."""
@@ -209,7 +243,9 @@ class Completions:
                     ruled = replace(ruled, cap=held.parts, short=True)
             yield ruled
         except Refused as refused:
-            own = 400 <= refused.status < 429  # the client's fault: else clients could fill the account for nothing
+            course.again = refused.code == SCARCE and self._may_wait(ruling, course, 1.0)
+            # The client's fault, or asked again in a moment: else the account would be filled for nothing.
+            own = course.again or 400 <= refused.status < 429
             raise
         finally:
             if own and course.tally.cost == 0:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from autotts.core.cost import Usage, parse_amount
 from autotts.core.node import Key
@@ -31,6 +31,8 @@ from autotts.strategies.one import One
 from autotts.worlds.context import Context
 from autotts.worlds.openai.refusals import overflow
 from autotts.worlds.servers.fault import Dead
+
+SCARCE: Final = "budget_exhausted"  # the code of a refusal: what is left of a shared budget has no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +219,7 @@ def _too_dear(ruled: Ruled) -> Refused:
     if not ruled.short:
         why = "this prompt alone may take more than its budget; give it more, or a shorter prompt"
         return Refused(400, f"autotts.budget: {why}", param="autotts.budget", code="budget_too_small")
-    return Busy(
-        429, "what is left of the budget has no room for this prompt now; ask again later", 5, code="budget_exhausted"
-    )
+    return Busy(429, "what is left of the budget has no room for this prompt now; ask again later", 5, code=SCARCE)
 
 
 def unanswered(service: Service, error: AutottsError) -> Refused:

@@ -49,6 +49,8 @@ class Settings:
         Seconds after which any request is answered with what there is; None waits as long as it takes.
     head
         Seconds that the head of a stream may wait for an answer: an error within them has its own status.
+    scarce
+        Seconds that a request waits for room in a budget while others that share it run.
     alive, step
         Seconds between two signs of life of a stream, and between two looks at its progress, where that was asked for.
     patience
@@ -62,6 +64,7 @@ class Settings:
     cap: int | None = None
     deadline: float | None = None
     head: float = 1.0
+    scarce: float = 5.0
     alive: float = 5.0
     step: float = 0.25
     patience: float = 60.0

@@ -216,3 +216,13 @@ def test_hard_requests_all_at_once_keep_the_mean_within_the_bound(tmp_path: Path
         assert all(b["cost"] <= b["budget"] for b in blocks if b["arm"].startswith("one("))
         assert sum(b["cost"] for b in blocks) <= 1.1 * sum(b["budget"] for b in blocks)
         assert refused or any(b["ended"] == "cap" for b in blocks)
+
+
+def test_a_burst_waits_for_what_running_requests_have_set_aside(tmp_path: Path) -> None:
+    """At the start the account holds a few budgets only, and each request sets aside more than it takes."""
+    with before(tmp_path, backend(pace=Pace(first=0.02)), controlled=True) as on, ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(lambda _: on.chat(model="auto-fast"), range(72)))
+        assert {one.status for one in found} == {200}
+        assert {one.data["autotts"]["ended"] for one in found} == {"returned"}
+        ruling = on.served.service.ruling
+        assert ruling.state.requests == 72 and ruling.state.running == 0
