@@ -119,7 +119,8 @@ class FakeServer:
         """Break all connections off, forget the cache, refuse connections for a while, and listen again."""
         if self._listening is None:
             return
-        self._stop_listening()
+        listening, self._listening = self._listening, None
+        await self._stop_listening(listening)
         for conn in list(self._open):
             conn.reset()
         self._service.cache.clear()
@@ -147,7 +148,8 @@ class FakeServer:
             with suppress(asyncio.CancelledError):
                 await task
         if self._listening is not None:
-            self._stop_listening()
+            listening, self._listening = self._listening, None
+            await self._stop_listening(listening)
         if self._bound is not None:
             self._bound.close()
             self._bound = None
@@ -178,12 +180,17 @@ class FakeServer:
             lambda: Connection(self._service, self._open, cancels=self._cancels), sock=self._bound, backlog=1024
         )
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self, listening: asyncio.Server) -> None:
         """Refuse new connections; the port stays ours, for a socket is bound to it that does not listen."""
-        assert self._listening is not None
-        self._listening.close()
-        self._listening = None
-        self._bound = self._bind()
+        try:
+            # What was accepted a moment ago becomes a connection first: asyncio loses its socket otherwise.
+            for sock in listening.sockets:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+            for _ in range(3):
+                await asyncio.sleep(0)
+        finally:
+            listening.close()
+            self._bound = self._bind()
 
     def _break_down(self, whole: bool) -> None:
         """The faults that are of the whole server; nothing while it is down already."""
@@ -193,12 +200,13 @@ class FakeServer:
             for conn in list(self._open):
                 conn.reset()
             self._service.cache.clear()
-        self._stop_listening()
-        task = asyncio.get_running_loop().create_task(self._recover())
+        listening, self._listening = self._listening, None
+        task = asyncio.get_running_loop().create_task(self._recover(listening))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
-    async def _recover(self) -> None:
+    async def _recover(self, listening: asyncio.Server) -> None:
+        await self._stop_listening(listening)
         await asyncio.sleep(self._faults.down)
         await self._listen()
 
