@@ -144,14 +144,17 @@ import os, signal, socket, sys, threading
 from autotts.errors import InputError
 from autotts.serve import workers
 
+def say(*words):  # in one write: lines of several processes are not to be mixed
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 def serve(bound):
     how = sys.argv[1]
     if how == "refused":
         raise InputError("no such policy")
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: (over.set(), bound.close()))
-    signal.signal(signal.SIGHUP, lambda *_: print("reload", os.getpid(), flush=True))
-    print("up", os.getpid(), flush=True)
+    signal.signal(signal.SIGHUP, lambda *_: say("reload", os.getpid()))
+    say("up", os.getpid())
     bound.settimeout(0.05)
     while not over.is_set():
         try:
@@ -164,10 +167,10 @@ def serve(bound):
             line.sendall(str(os.getpid()).encode())
 
 bound = socket.create_server(("127.0.0.1", 0))
-print("port", bound.getsockname()[1], flush=True)
+say("port", bound.getsockname()[1])
 workers.PAUSE = 0.05
-code = workers.run(bound, serve, 3, drain=5.0, tell=lambda words: print("said", words, flush=True))
-print("code", code, flush=True)
+code = workers.run(bound, serve, 3, drain=5.0, tell=lambda words: say("said", words))
+say("code", code)
 sys.exit(code)
 """
 
