@@ -38,8 +38,8 @@ from autotts.strategies.one import One
 from autotts.worlds.fake_server import FakeModel, FakeServer, Pace, echo
 from autotts.worlds.models.entry import Entry, Server, Template
 from autotts.worlds.openai import OpenAI, open_openai
-from tests.worlds.test_vllm import OPTIONS, QUIET
 from tests.worlds.tiny_llama import CHARACTERS
+from tests.worlds.vllm_process import OPTIONS, QUIET
 
 CONCURRENT: Final = 64
 TOKENS: Final = 64  # of a prompt, and of an answer

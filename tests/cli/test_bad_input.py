@@ -344,7 +344,7 @@ def test_wrong_usage_shows_how_to_ask_for_help(cli: Cli) -> None:
         (("optimise",), "Did you mean 'optimize'?"),
         (("optimize", "--trials", "many"), "--trials"),
         (("optimize", "--bugdet", "1e9flops"), "--budget"),
-        (("run",), "policy"),
+        (("run",), "POLICY"),
     ):
         ended = cli(*argv)
         assert (ended.code, ended.out) == (2, "")

@@ -37,7 +37,7 @@ def found(out: Path) -> dict[str, Any]:
     return {key: result[key] for key in ("accuracy", "cost", "policy", "frontier", "levels", "trials")}
 
 
-@pytest.mark.parametrize("count", [20, 46])  # while the tables are made, and while samples are
+@pytest.mark.parametrize("count", [20, 54])  # while the tables are made, and while samples are
 def test_a_full_disk_is_told_and_the_same_command_goes_on(
     cli: Cli, tmp_path: Path, small: Path, pages: Callable[[int], None], count: int
 ) -> None:

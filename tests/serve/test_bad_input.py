@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -37,6 +38,9 @@ def served(upstream: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(autouse=True)
 def nothing_is_left(served: Inside) -> Iterator[None]:
     yield
+    until = time.monotonic() + 10  # a request is told of a moment after its answer
+    while served.service.ruling.state.running and time.monotonic() < until:
+        time.sleep(0.005)
     assert served.service.gate.running == served.service.ruling.state.running == 0
 
 

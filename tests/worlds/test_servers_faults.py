@@ -165,7 +165,7 @@ def test_dead_servers_are_the_end() -> None:
         async with clock.fleet(retries=Retries(patience=60)) as fleet:
             works = [fleet.call([A, B], attempt, tokens=1, what="model S") for _ in range(100)]
             ends = await asyncio.gather(*works, return_exceptions=True)
-            assert all(type(end) is BackendError for end in ends)
+            assert all(isinstance(end, BackendError) for end in ends)
             words = str(ends[0])
             assert words.startswith("model S: ") and A.url in words and B.url in words and "60 s" in words
             assert KEY not in words and 59 < clock.now < 80
