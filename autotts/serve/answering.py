@@ -17,7 +17,7 @@ from autotts.serve.bounds import LARGE, read_body, read_object
 from autotts.serve.keys import Client
 from autotts.serve.log import request as log_request
 from autotts.serve.metrics import Told
-from autotts.serve.obey import SCARCE, Done, Ruled, block, obey, rule, unanswered
+from autotts.serve.obey import SCARCE, Done, Ruled, block, deadline_of, obey, rule, unanswered
 from autotts.serve.passing import Passage, carry, passage
 from autotts.serve.purses import Exhausted
 from autotts.serve.refused import Busy, Refused
@@ -97,7 +97,7 @@ class Completions:
         request = reading() if len(raw) < LARGE else await asyncio.to_thread(reading)
         async with (
             listen(receive) as gone,
-            service.gate.room(client, within=_left(service, request), hang_up=gone.event) as waited,
+            service.gate.room(client, within=deadline_of(service, request), hang_up=gone.event) as waited,
         ):
             course.waited = waited
             course.admitted, pause = time.monotonic(), _PAUSE
@@ -306,12 +306,6 @@ def who(service: Service, headers: Mapping[str, str]) -> Client:
 def headers_of(scope: Scope) -> dict[str, str]:
     """The headers of a request, by names in lower case; the last of each name."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _left(service: Service, request: Request) -> float | None:
-    """Seconds that a request may wait for a place."""
-    found = [each for each in (request.own.deadline, service.settings.deadline) if each is not None]
-    return min(found, default=None)
 
 
 def _told(endpoint: str, course: Course, reply: Reply) -> Told:

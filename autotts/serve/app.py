@@ -76,7 +76,7 @@ def app_of(service: Service, ready: Ready, living: Callable[[], AbstractAsyncCon
     async def metrics(asking: Asking) -> Response:
         if not who(service, headers_of(asking.scope)).admin:
             raise Refused(403, "metrics: expected a key of a client with admin = true, found another's")
-        return Response(service.measured(), media_type=CONTENT_TYPE)
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

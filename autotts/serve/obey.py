@@ -110,7 +110,7 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
             "answers; ask a model directly (plain:NAME), which passes it through",
             param=request.media.partition(" ")[0],
         )
-    deadlines = [each for each in (own.deadline, service.settings.deadline) if each is not None]
+    deadline = deadline_of(service, request)
     fixed = [each for each in (policy.cap, service.settings.cap) if each is not None]
     caps = fixed if granted.cap is None else [granted.cap, *fixed]
     return Ruled(
@@ -119,12 +119,18 @@ def rule(service: Service, request: Request, since: float) -> Ruled:
         granted=granted,
         strategy=strategy,
         context=replace(request.context, salt="" if own.token is not None and request.seed is None else token),
-        until=since + min(deadlines) if deadlines else None,
+        until=None if deadline is None else since + deadline,
         cap=math.floor(min(caps)) if caps else None,
         short=not granted.tight and granted.cap is not None and granted.cap < min(fixed, default=math.inf),
         direct=bool(role),
         fallback=fallback,
     )
+
+
+def deadline_of(service: Service, request: Request) -> float | None:
+    """Seconds from a request's first byte in which it is to be answered: the less of its own and the server's."""
+    found = [each for each in (request.own.deadline, service.settings.deadline) if each is not None]
+    return min(found, default=None)
 
 
 def _salt(request: Request) -> str:

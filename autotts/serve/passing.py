@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,9 +36,8 @@ _PATHS: Final = {CHAT: "/chat/completions", "text": "/completions"}
 class Passage:
     """What is sent for one plain draw.
 
-    `whole` is the most tokens that its prompt can be, `most` those that all its answers can have, `lowered`: by
-    the cap; `own` are the fields
-    that the client did not ask for.
+    `whole` is the most tokens that its prompt can be, `most` those that all its answers can have, `lowered`: by the
+    cap; `own` are the fields that the client did not ask for.
     """
 
     relay: Relay
@@ -71,10 +71,7 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     if special or ruled.direct:
         path, body, whole = _as_it_is(relay, ruled, strategy)
     else:
-        found = _templated(service, relay, ruled, strategy)
-        if found is None:
-            return None
-        path, body, whole = found
+        path, body, whole = _templated(service, relay, ruled, strategy)
     if path != _PATHS[request.endpoint]:
         return None
     most = _within(body, ruled.cap, service.world.bindings[strategy.model].prices, whole)
@@ -87,7 +84,7 @@ def passage(service: Service, ruled: Ruled) -> Passage | None:
     return Passage(relay, strategy.model, path, sent, whole, most * (body.get("n") or 1), lowered, own)
 
 
-def _templated(service: Service, relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int] | None:
+def _templated(service: Service, relay: Relay, ruled: Ruled, strategy: One) -> tuple[str, dict[str, Any], int]:
     """The request as the engine would make the same draw."""
     try:
         node, state = service.world.root(ruled.request.prompt, ruled.context)
@@ -123,14 +120,11 @@ def _within(body: Mapping[str, Any], cap: int | None, prices: Prices, whole: int
     if cap is None:
         return most
     room = cap - prices.of_prompt(whole, whole)
-    low, high = 0, most
-    while low < high:
-        middle = high if low == 0 and high == most else (low + high + 1) // 2
-        if prices.of_generated(whole, middle * choices) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+
+    def cost(tokens: int) -> int:
+        return prices.of_generated(whole, tokens * choices)
+
+    return most if cost(most) <= room else bisect_right(range(1, most + 1), room, key=cost)
 
 
 def _limit(body: Mapping[str, Any]) -> str:

@@ -131,10 +131,6 @@ class Service:
         look = getattr(self.world, "look", None)
         return {} if look is None else await look()
 
-    def measured(self) -> bytes:
-        """All figures, for Prometheus."""
-        return self.metrics.text()
-
     @property
     def watched(self) -> Watched:
         """Where figures are read that stand still."""

@@ -22,21 +22,6 @@ from tests.serve.inside import QUESTION, Inside, inside
 from tests.serve.served import backend, policy_data
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[FakeServer]:
-    with serving(backend()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def served(upstream: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    """Without a controller, so that `auto` is the vote and `auto-fast` the plain arm, in any order of tests."""
-    path = tmp_path_factory.mktemp("policy") / "policy.json"
-    path.write_text(json.dumps(policy_data(path.parent)))
-    with inside(path, Options(where=Where(upstream=Server(upstream.url)), controlled=False)) as found:
-        yield found
-
-
 def spent(upstream: FakeServer) -> tuple[int, int]:
     return upstream.counts.prompt, upstream.counts.generated
 

@@ -11,28 +11,10 @@ from typing import Any
 
 import pytest
 
-from autotts.policy.opening import Where
-from autotts.serve.running import Options
-from autotts.worlds.fake_server import FakeServer, serving
-from autotts.worlds.models.entry import Server
-from tests.serve.inside import QUESTION, Inside, inside
-from tests.serve.served import backend, policy_data
+from autotts.worlds.fake_server import FakeServer
+from tests.serve.inside import QUESTION, Inside
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[FakeServer]:
-    with serving(backend()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def served(upstream: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    path = tmp_path_factory.mktemp("policy") / "policy.json"
-    path.write_text(json.dumps(policy_data(path.parent)))
-    with inside(path, Options(where=Where(upstream=Server(upstream.url)), controlled=False)) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

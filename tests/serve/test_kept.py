@@ -120,43 +120,42 @@ def test_half_a_line_is_taken_back(tmp_path: Path) -> None:
     assert [line["n"] for line in lines(path)] == [0]
 
 
+class Slow(File):
+    """A file that is written to when `go` is set; `inside` is set when somebody tries."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.inside, self.go = threading.Event(), threading.Event()
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.inside.set()
+        self.go.wait(5)
+        super().append(rows)
+
+
 def test_what_the_queue_has_no_room_for_is_lost_at_once(tmp_path: Path) -> None:
-    inside, go = threading.Event(), threading.Event()
-
-    class Slow(File):
-        def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-            inside.set()
-            go.wait(5)
-            super().append(rows)
-
     path = tmp_path / "kept.jsonl"
-    with Kept(Slow(path), waiting=2) as kept:
+    slow = Slow(path)
+    with Kept(slow, waiting=2) as kept:
         kept.keep({"n": 0})
-        assert inside.wait(5)
+        assert slow.inside.wait(5)
         for n in range(1, 6):
             kept.keep({"n": n})
         assert kept.lost == 3
-        go.set()
+        slow.go.set()
     assert [line["n"] for line in lines(path)] == [0, 1, 2]
     assert kept.written == 3
 
 
 def test_long_prompts_that_wait_are_bounded_in_all(tmp_path: Path) -> None:
-    inside, go = threading.Event(), threading.Event()
-
-    class Slow(File):
-        def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-            inside.set()
-            go.wait(5)
-            super().append(rows)
-
     path = tmp_path / "kept.jsonl"
-    with Kept(Slow(path), heaviest=100) as kept:
+    slow = Slow(path)
+    with Kept(slow, heaviest=100) as kept:
         for n in range(5):
             kept.keep({"n": n, "prompt": 40 * "x"})
-            assert inside.wait(5)
+            assert slow.inside.wait(5)
         assert kept.lost == 3
-        go.set()
+        slow.go.set()
         while kept.written < 2:
             time.sleep(0)
         kept.keep({"n": 5, "prompt": 40 * "x"})
